@@ -1,0 +1,57 @@
+/**
+ * The interface of a channel: a named way out, with options of its own. One file per type beside this one; the registry
+ * in `registry.ts` lists them. A channel attempts deliveries and says what became of each recipient; it knows nothing of
+ * leases, schedules or retries.
+ */
+import type { GenericSchema } from "valibot";
+import type { NewDelivery, StoredMessage } from "../spool/spool.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Log } from "../observe/log.ts";
+
+export interface ChannelDefinition<Options> {
+  readonly type: string;
+  /** One sentence for `check`, documentation and error messages. */
+  readonly summary: string;
+  /** The options of this type alone; paths in them are already absolute when `open` gets them. */
+  readonly schema: GenericSchema<unknown, Options>;
+  open(options: Options, context: ChannelContext): Channel | Promise<Channel>;
+}
+
+export interface ChannelContext {
+  readonly name: string;
+  /** For Delivered-To, unique file names and the like. */
+  readonly hostName: string;
+  readonly runtime: Pick<Runtime, "files" | "clock" | "random" | "processes">;
+  readonly log: Log;
+}
+
+export interface Channel extends AsyncDisposable {
+  /**
+   * Attempts the job. Yields one outcome for each recipient, in any order; a recipient without one is tried again later,
+   * as is the whole job when this throws.
+   */
+  deliver(job: Job, signal: AbortSignal): AsyncIterable<Outcome>;
+}
+
+/** One message for one or more recipients that share the channel. */
+export interface Job {
+  readonly message: StoredMessage;
+  readonly recipients: readonly JobRecipient[];
+  /** The stored content: trace header fields, then the mail data as received. Can be read more than once. */
+  content(): AsyncIterable<Uint8Array>;
+}
+
+export interface JobRecipient {
+  readonly deliveryId: number;
+  readonly delivery: NewDelivery;
+  /** Attempts that failed before this one. */
+  readonly attempts: number;
+}
+
+/** `detail` is one line for logs and `queue show`. */
+export type Outcome =
+  | { readonly kind: "delivered"; readonly deliveryId: number; readonly detail: string }
+  /** Try again later. */
+  | { readonly kind: "deferred"; readonly deliveryId: number; readonly detail: string }
+  /** Trying again cannot help. */
+  | { readonly kind: "failed"; readonly deliveryId: number; readonly detail: string };

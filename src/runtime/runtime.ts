@@ -1,0 +1,233 @@
+/**
+ * The interfaces through which smtpd touches the world: network, files, clock, random numbers, processes, workers.
+ * Everything outside `runtime/` imports types from here and nothing else from this folder, so the same code runs on
+ * Bun, on Deno, over stdio and in tests with a virtual world. This file knows nothing of SMTP.
+ */
+
+export interface Runtime {
+  readonly name: "bun" | "deno";
+  readonly version: string;
+  readonly network: Network;
+  readonly files: Files;
+  readonly processes: Processes;
+  readonly workers: Workers;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** One end of a connection. `unknown` is a pipe whose other end nobody named. */
+export type Endpoint =
+  | { readonly kind: "ip"; readonly address: string; readonly port: number }
+  | { readonly kind: "unix"; readonly path: string }
+  | { readonly kind: "unknown" };
+
+/** What a finished TLS handshake agreed on, in OpenSSL's names: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`. */
+export interface TlsInfo {
+  readonly version: string;
+  readonly cipher: string;
+  /** The host name the client asked for (SNI), when it sent one. */
+  readonly serverName?: string;
+}
+
+/** PEM texts of one certificate chain and its private key. */
+export interface TlsKeyPair {
+  readonly certificate: string;
+  readonly privateKey: string;
+}
+
+/** A key pair that the runtime has parsed and found matching, ready for handshakes. Opaque to everybody else. */
+export interface TlsIdentity {
+  readonly kind: "tls-identity";
+  /** End of validity of the leaf certificate, milliseconds since the epoch. */
+  readonly notAfterMs: number;
+}
+
+/**
+ * A byte stream in both directions. One reader and one writer at a time. Methods return a plain value when the answer
+ * is known at once and a promise when it is not, so that a caller may avoid a turn of the event loop.
+ */
+export interface Transport extends AsyncDisposable {
+  readonly peer: Endpoint;
+  readonly local: Endpoint;
+  /**
+   * The next bytes, valid until the next call of `read`. `undefined`: end of stream, or `interrupt` was called.
+   * Rejects with `TransportError` when the connection broke.
+   */
+  read(): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /**
+   * Hands bytes to the peer; the caller may reuse them once this returns or resolves. A promise that is pending means
+   * back-pressure. Rejects with `TransportError` when the connection broke.
+   */
+  write(bytes: Uint8Array): void | Promise<void>;
+  /**
+   * Server side handshake on the running connection. Bytes that arrived before the handshake in plain text are thrown
+   * away and never returned by `read` (RFC 3207 §4.2, command injection). Rejects with `TransportError`.
+   */
+  startTls?(identity: TlsIdentity): Promise<TlsInfo>;
+  /** A pending `read` and every later one give `undefined` at once; `write` goes on working. For time-outs and shutdown. */
+  interrupt(): void;
+  /** Sends what is still buffered, then ends the stream; resolves when done or after a bounded time. */
+  close(): Promise<void>;
+  /** Ends everything at once: pending reads, writes and handshakes reject, buffers are dropped. */
+  abort(): void;
+}
+
+/** The network failed below SMTP: reset, broken pipe, refused, handshake failure. */
+export class TransportError extends Error {
+  override readonly name = "TransportError";
+  /** POSIX or TLS name: `ECONNRESET`, `EADDRINUSE`, `ETLS`, … */
+  readonly code: string;
+  constructor(message: string, code: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+export interface ListenOptions {
+  /** Absent: every address, IPv4 and IPv6. */
+  readonly address?: string;
+  /** 0: the system chooses (tests). */
+  readonly port: number;
+}
+
+export interface Listening extends AsyncDisposable {
+  readonly local: Endpoint;
+  /** Stops accepting; connections already accepted go on. */
+  close(): Promise<void>;
+}
+
+export interface Network {
+  /** Rejects with `TransportError`, `code` being `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, … */
+  listen(options: ListenOptions, accept: (transport: Transport) => void): Promise<Listening>;
+  /** Parses and checks a key pair; throws `TlsIdentityError` when it cannot be used. */
+  tlsIdentity(pair: TlsKeyPair): TlsIdentity;
+}
+
+/** A key pair cannot be used. `field` says which half to look at. */
+export class TlsIdentityError extends Error {
+  override readonly name = "TlsIdentityError";
+  readonly field: "certificate" | "privateKey" | "pair";
+  constructor(message: string, field: "certificate" | "privateKey" | "pair", cause?: unknown) {
+    super(message, { cause });
+    this.field = field;
+  }
+}
+
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  nowMs(): number;
+  /** Milliseconds since some fixed moment; never goes back. */
+  monotonicMs(): number;
+  /** Calls once. Disposing forgets the call. */
+  after(delayMs: number, call: () => void): Disposable;
+  /** Calls again and again until disposed. Does not keep the process alive. */
+  every(periodMs: number, call: () => void): Disposable;
+}
+
+export interface Random {
+  bytes(count: number): Uint8Array;
+  /** Uniform in [0, 1). */
+  fraction(): number;
+}
+
+export interface FileInfo {
+  readonly kind: "file" | "directory" | "other";
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  /** POSIX permission bits. */
+  readonly mode: number;
+}
+
+export interface OpenFile extends AsyncDisposable {
+  /** Writes all of it at the current position (at the end for `append`). */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Resolves when data and metadata are on the disk (fsync). */
+  sync(): Promise<void>;
+  truncate(sizeBytes: number): Promise<void>;
+  sizeBytes(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** File operations. They reject with `FileError`. */
+export interface Files {
+  readText(path: string): Promise<string>;
+  readBytes(path: string): Promise<Uint8Array>;
+  /** `create-new` fails with EEXIST when the name is taken; `append` creates when missing. */
+  open(path: string, how: "create-new" | "append", mode: number): Promise<OpenFile>;
+  info(path: string): Promise<FileInfo | undefined>;
+  list(directory: string): Promise<readonly string[]>;
+  /** Creates the directory and its missing parents; no error when it exists. */
+  makeDirectory(path: string, mode: number): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  /** No error when there is nothing to remove. */
+  remove(path: string): Promise<void>;
+  /** Makes renames and new names within the directory durable (fsync of the directory). */
+  syncDirectory(path: string): Promise<void>;
+  /** Bytes an unprivileged process may still write to the file system that holds `path`. */
+  freeBytes(path: string): Promise<number>;
+}
+
+/** A file operation failed. `code` is the POSIX name: `ENOENT`, `EACCES`, `ENOSPC`, … */
+export class FileError extends Error {
+  override readonly name = "FileError";
+  readonly code: string;
+  readonly path: string;
+  constructor(message: string, code: string, path: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+    this.path = path;
+  }
+}
+
+export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP";
+
+export interface Processes {
+  readonly pid: number;
+  /** Arguments after the program's name. */
+  readonly args: readonly string[];
+  /** The system's host name. */
+  readonly hostName: string;
+  /** Names this process on this boot of this machine in this pid namespace, or undefined where that cannot be known. */
+  identity(): Promise<ProcessIdentity | undefined>;
+  /** Whether that process still runs. Undefined when it cannot be known from here (another machine, another namespace). */
+  alive(identity: ProcessIdentity): Promise<boolean | undefined>;
+  environment(name: string): string | undefined;
+  /** Disposing stops listening. */
+  onSignal(name: SignalName, call: () => void): Disposable;
+  exit(code: number): never;
+  readonly stdio: Stdio;
+}
+
+export interface ProcessIdentity {
+  /** Machine, boot and pid namespace. */
+  readonly place: string;
+  readonly pid: number;
+  /** Tells two processes apart that had the same pid. */
+  readonly startedAt: string;
+}
+
+export interface Stdio {
+  /** Standard input and output as one transport; its ends are unknown. */
+  transport(): Transport;
+  /** Writes synchronously and completely; a closed pipe is ignored. */
+  writeOut(text: string): void;
+  writeErr(text: string): void;
+  readonly outIsTerminal: boolean;
+  readonly errIsTerminal: boolean;
+  /** Columns of the terminal behind standard output, when there is one. */
+  columns(): number | undefined;
+}
+
+/** A thread with its own event loop; messages are cloned. */
+export interface WorkerPort {
+  post(message: unknown): void;
+  onMessage(call: (message: unknown) => void): void;
+  /** The thread died: it threw, or its module could not be loaded. */
+  onError(call: (error: Error) => void): void;
+  terminate(): void;
+}
+
+export interface Workers {
+  /** Starts the thread of that name; each is an entry point of its own beside `main.ts`. */
+  open(name: "spool"): WorkerPort;
+}
