@@ -12,6 +12,13 @@ export interface Reply {
   readonly enhanced?: string;
   /** At least one line, without line ends. */
   readonly lines: readonly string[];
+  /** The encoded form, for replies that are given often. */
+  readonly wire?: Uint8Array;
+}
+
+/** A constant reply, encoded once. */
+export function prepared(value: Reply): Reply {
+  return { ...value, wire: encodeReply(value) };
 }
 
 export function reply(code: number, enhanced: string | undefined, ...lines: readonly string[]): Reply {
@@ -24,6 +31,7 @@ export function reply(code: number, enhanced: string | undefined, ...lines: read
  * (RFC 5321 §4.2). Characters that may not stand in a textstring become "?", so that no text can break out of its line.
  */
 export function encodeReply(value: Reply): Uint8Array {
+  if (value.wire !== undefined) return value.wire;
   let text = "";
   const last = value.lines.length - 1;
   for (let index = 0; index <= last; index++) {

@@ -2,10 +2,9 @@
  * The shape of a server session as its driver sees it: a machine that is fed bytes, answers with steps and asks questions
  * (check, ask, proceed). It has no I/O, no clock and never throws on input. The driver is `server/drive.ts`.
  */
-import type { ForwardPath } from "./address.ts";
+import type { ForwardPath, ReversePath } from "./address.ts";
 import type { Reply } from "./reply.ts";
-import type { MailParameters, Recipient, RecipientParameters, Transaction } from "./transaction.ts";
-import type { ReversePath } from "./address.ts";
+import type { MailParameters, RecipientParameters, Transaction } from "./transaction.ts";
 
 export interface ServerSession {
   /** Bytes from the peer; `undefined` at the end of the stream. Not kept: what the session needs later it copies. */
@@ -18,8 +17,12 @@ export interface ServerSession {
   refuseBody(reply: Reply): void;
   /** The handshake succeeded. All knowledge of the client from before is forgotten (RFC 3207 §4.2). */
   tlsStarted(): void;
-  /** Ends the session with this reply at the next safe point: at once, except between a commit question and its answer. */
-  stop(reply: Reply): void;
+  /**
+   * Ends the session with this reply. `now`: at once, even in mid-data, except between a question and its answer.
+   * `between-transactions`: as soon as no transaction is in progress.
+   */
+  stop(reply: Reply, when: "now" | "between-transactions"): void;
+  readonly inTransaction: boolean;
 }
 
 export type ServerStep =
@@ -29,6 +32,9 @@ export type ServerStep =
   | { readonly kind: "ask"; readonly question: Question }
   /** A piece of mail data, dot-stuffing removed; valid until the next call of `receive`. */
   | { readonly kind: "body"; readonly bytes: Uint8Array }
+  /** The body since the data question leads to no commit (RSET, refused, too large): forget it. */
+  | { readonly kind: "abandon" }
+  /** Start the handshake now; the writes before this step are the last in plain text. */
   | { readonly kind: "start-tls" }
   | { readonly kind: "close"; readonly why: "quit" | "end-of-stream" | "refused" };
 
@@ -75,5 +81,3 @@ export interface ServerSessionOptions {
    */
   readonly tls: "unavailable" | "offered" | "required" | "active";
 }
-
-export type { Recipient };

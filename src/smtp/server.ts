@@ -1,0 +1,522 @@
+/**
+ * The server session (RFC 5321 §3, §4; RFC 2033 for LMTP): bytes in, steps out. The transaction lives only inside the
+ * phases in which there may be one, so leaving the phase forgets all of it. Policy is asked for, never known here.
+ */
+import { needsSmtputf8 } from "./address.ts";
+import { EMPTY, latin1Text, utf8Text } from "./bytes.ts";
+import { LineEndingWatch, parseChunk } from "./chunking.ts";
+import type { Chunk } from "./chunking.ts";
+import { type Command, type CommandRule, COMMANDS, FOREIGN_VERBS, verbOf } from "./command.ts";
+import { type DataFault, type DataReader, NormalizingDataReader, StrictDataReader } from "./data.ts";
+import { helloReply } from "./extensions.ts";
+import { COMMAND_TIMEOUT_MS, DATA_TIMEOUT_MS, MAX_COMMAND_LINE_OCTETS } from "./limits.ts";
+import { LineReader, type LineStep } from "./line.ts";
+import { encodeReply, type Reply, reply } from "./reply.ts";
+import * as replies from "./replies.ts";
+import type { Question, ServerSession, ServerSessionOptions, ServerStep, Verdict } from "./session.ts";
+import type { Recipient, Transaction } from "./transaction.ts";
+
+/** The one mutable part of a transaction: recipients join it one by one. */
+interface OpenTransaction extends Transaction {
+  readonly recipients: Recipient[];
+}
+
+/** What has been received of a body. */
+interface Receipt {
+  sizeBytes: number;
+  /** Given in place of the commit question; the rest of the body is read and dropped. */
+  refusal: Reply | undefined;
+}
+
+type Phase =
+  | { readonly name: "connecting" }
+  /** No HELO yet, or none since the handshake. */
+  | { readonly name: "fresh" }
+  | { readonly name: "ready" }
+  | { readonly name: "envelope"; readonly transaction: OpenTransaction }
+  | { readonly name: "data"; readonly transaction: Transaction; readonly receipt: Receipt; readonly reader: DataReader }
+  /** Between two BDAT commands of one message. */
+  | { readonly name: "chunking"; readonly body: ChunkedBody }
+  | { readonly name: "chunk"; readonly body: ChunkedBody; readonly chunk: Chunk; remaining: number }
+  /** The octets of a BDAT that was refused: they must not be read as commands (RFC 3030 §2). */
+  | { readonly name: "draining"; readonly then: Phase; readonly refusal: Reply; remaining: number }
+  | { readonly name: "tls" }
+  | { readonly name: "closed"; readonly why: "quit" | "end-of-stream" | "refused" };
+
+interface ChunkedBody {
+  readonly transaction: Transaction;
+  readonly receipt: Receipt;
+  readonly watch: LineEndingWatch | undefined;
+}
+
+const FRESH: Phase = { name: "fresh" };
+const READY: Phase = { name: "ready" };
+const READ_COMMAND: ServerStep = { kind: "read", timeoutMs: COMMAND_TIMEOUT_MS };
+const READ_DATA: ServerStep = { kind: "read", timeoutMs: DATA_TIMEOUT_MS };
+const START_TLS: ServerStep = { kind: "start-tls" };
+const ABANDON: ServerStep = { kind: "abandon" };
+
+export function createServerSession(options: ServerSessionOptions): ServerSession {
+  return new Session(options);
+}
+
+class Session implements ServerSession {
+  readonly #options: ServerSessionOptions;
+  readonly #lines: LineReader;
+  #phase: Phase = { name: "connecting" };
+  #encrypted: boolean;
+  /** Bytes given by `receive` and not used yet. */
+  #input: Uint8Array = EMPTY;
+  #at = 0;
+  #ended = false;
+  #steps: ServerStep[] = [];
+  #question: Question | undefined;
+  /** The BDAT whose octets follow once the data question is answered. */
+  #chunk: Chunk | undefined;
+  #stop: { readonly reply: Reply; readonly when: "now" | "between-transactions" } | undefined;
+  #messages = 0;
+  #errors = 0;
+
+  constructor(options: ServerSessionOptions) {
+    this.#options = options;
+    this.#encrypted = options.tls === "active";
+    this.#lines = new LineReader({
+      maxOctets: MAX_COMMAND_LINE_OCTETS,
+      bareLfEndsLine: options.lineEndings === "normalize",
+    });
+  }
+
+  get inTransaction(): boolean {
+    const name = this.#phase.name;
+    const idle = name === "connecting" || name === "fresh" || name === "ready" || name === "tls" || name === "closed";
+    return !idle || this.#question?.kind === "mail" || this.#question?.kind === "commit";
+  }
+
+  receive(bytes: Uint8Array | undefined): void {
+    if (bytes === undefined) this.#ended = true;
+    else {
+      this.#input = bytes;
+      this.#at = 0;
+    }
+  }
+
+  next(): ServerStep {
+    for (;;) {
+      const step = this.#steps.shift();
+      if (step !== undefined) return step;
+      if (this.#question !== undefined) throw new Error("Session asked for a step while its question is open");
+      this.#obeyStop();
+      const made = this.#steps.length > 0 ? undefined : this.#advance();
+      if (made !== undefined) return made;
+    }
+  }
+
+  stop(given: Reply, when: "now" | "between-transactions"): void {
+    if (this.#stop?.when !== "now") this.#stop = { reply: given, when };
+  }
+
+  refuseBody(refusal: Reply): void {
+    const phase = this.#phase;
+    if (phase.name === "data") phase.receipt.refusal ??= refusal;
+    if (phase.name === "chunk" || phase.name === "chunking") phase.body.receipt.refusal ??= refusal;
+  }
+
+  tlsStarted(): void {
+    this.#encrypted = true;
+    this.#phase = FRESH;
+  }
+
+  answer(verdict: Verdict): void {
+    const question = this.#question;
+    if (question === undefined) throw new Error("Session was given an answer without a question");
+    this.#question = undefined;
+    if (verdict.kind === "disconnect") {
+      if (question.kind === "data") this.#chunk = undefined;
+      this.#close(verdict.reply);
+    } else if (verdict.kind === "refuse") this.#refused(question, verdict.reply);
+    else this.#accepted(question, verdict);
+  }
+
+  #obeyStop(): void {
+    const stop = this.#stop;
+    if (stop === undefined || this.#phase.name === "closed") return;
+    if (stop.when === "now" || !this.inTransaction) this.#close(stop.reply);
+  }
+
+  /** Works on the input until there is a step, or undefined when steps were queued. */
+  #advance(): ServerStep | undefined {
+    const phase = this.#phase;
+    switch (phase.name) {
+      case "connecting":
+        return this.#ask({ kind: "connect" });
+      case "closed":
+        return { kind: "close", why: phase.why };
+      case "tls":
+        throw new Error("Session asked for a step during the handshake");
+      case "data":
+        return this.#readData(phase.transaction, phase.receipt, phase.reader);
+      case "chunk":
+        return this.#readChunk(phase);
+      case "draining":
+        return this.#drain(phase);
+      default:
+        return this.#readCommand();
+    }
+  }
+
+  #needInput(step: ServerStep): ServerStep | undefined {
+    this.#input = EMPTY;
+    this.#at = 0;
+    if (!this.#ended) return step;
+    this.#leaveTransaction({ name: "closed", why: "end-of-stream" });
+    return undefined;
+  }
+
+  // Commands
+
+  #readCommand(): ServerStep | undefined {
+    const line = this.#lines.read(this.#input, this.#at);
+    if (line.kind === "more") return this.#needInput(READ_COMMAND);
+    this.#at = line.next;
+    if (line.kind === "bad") {
+      this.#mistake(badLineReply(line.fault));
+      return undefined;
+    }
+    return this.#command(line.bytes);
+  }
+
+  #command(line: Uint8Array): ServerStep | undefined {
+    const text = utf8Text(latin1Text(line));
+    if (text === undefined) return this.#mistake(replies.MALFORMED_UTF8);
+    const { verb, at } = verbOf(text);
+    const rule = COMMANDS.get(verb);
+    if (rule === undefined || !this.#speaks(rule)) {
+      if (FOREIGN_VERBS.has(verb)) return this.#close(replies.NOT_SMTP);
+      return this.#mistake(replies.UNKNOWN_COMMAND);
+    }
+    const command = rule.parse(text, at);
+    const refusal = this.#sequenceError(rule) ?? (command.ok ? undefined : command.reply);
+    if (!command.ok || refusal !== undefined) {
+      // The octets of a refused chunk follow all the same (RFC 3030 §2).
+      if (verb === "BDAT") return this.#refuseChunk(text.slice(at), refusal ?? replies.BAD_SEQUENCE);
+      return this.#mistake(refusal ?? replies.BAD_SEQUENCE);
+    }
+    return this.#proceed(command.value);
+  }
+
+  #speaks(rule: CommandRule): boolean {
+    return rule.protocols === "both" || rule.protocols === this.#options.protocol;
+  }
+
+  /** RFC 5321 §4.1.4, RFC 3207 §4. */
+  #sequenceError(rule: CommandRule): Reply | undefined {
+    if (this.#options.tls === "required" && !this.#encrypted && !rule.beforeTls) return replies.TLS_REQUIRED;
+    const phase = this.#phase;
+    if (rule.after === "none") return undefined;
+    if (phase.name === "fresh") return this.#options.protocol === "lmtp" ? replies.LHLO_FIRST : replies.HELLO_FIRST;
+    if (rule.after === "hello") return undefined;
+    if (rule.after === "no transaction") return phase.name === "ready" ? undefined : replies.NESTED_MAIL;
+    if (phase.name === "ready") return replies.MAIL_FIRST;
+    if (phase.name === "chunking") return rule.verb === "BDAT" ? undefined : replies.CHUNKS_GOING_ON;
+    if (rule.after === "transaction") return undefined;
+    if (phase.name !== "envelope") return replies.BAD_SEQUENCE;
+    if (phase.transaction.recipients.length === 0) {
+      return this.#options.protocol === "lmtp" ? replies.RCPT_FIRST : replies.NO_VALID_RECIPIENTS;
+    }
+    const binary = phase.transaction.parameters.body === "binarymime";
+    return rule.verb === "DATA" && binary ? replies.BINARY_NEEDS_BDAT : undefined;
+  }
+
+  #proceed(command: Command): ServerStep | undefined {
+    switch (command.verb) {
+      case "HELO":
+      case "EHLO":
+      case "LHLO":
+        return this.#ask({ kind: "hello", verb: command.verb, name: command.name });
+      case "MAIL":
+        return this.#mail(command);
+      case "RCPT":
+        return this.#rcpt(command);
+      case "DATA":
+        return this.#askData();
+      case "BDAT":
+        return this.#bdat(command.chunk);
+      case "RSET":
+        if (this.#phase.name !== "fresh") this.#leaveTransaction(READY);
+        return this.#say(replies.RESET);
+      case "NOOP":
+        return this.#say(replies.OK);
+      case "HELP":
+        return this.#say(replies.HELP);
+      case "VRFY":
+        return this.#say(replies.CANNOT_VERIFY);
+      case "EXPN":
+        return this.#mistake(replies.EXPN_NOT_OFFERED);
+      case "STARTTLS":
+        return this.#startTls();
+      case "QUIT":
+        this.#leaveTransaction({ name: "closed", why: "quit" });
+        return this.#say(replies.BYE);
+    }
+  }
+
+  #startTls(): ServerStep | undefined {
+    if (this.#encrypted) return this.#mistake(replies.TLS_ACTIVE);
+    if (this.#options.tls === "unavailable") return this.#mistake(replies.TLS_UNAVAILABLE);
+    this.#leaveTransaction({ name: "tls" });
+    // Whatever came behind the command in plain text is thrown away (RFC 3207 §4.2).
+    this.#input = EMPTY;
+    this.#at = 0;
+    this.#lines.clear();
+    this.#say(replies.READY_FOR_TLS);
+    this.#steps.push(START_TLS);
+    return undefined;
+  }
+
+  #mail(command: Command & { verb: "MAIL" }): ServerStep | undefined {
+    const { maxMessages, maxMessageSizeBytes } = this.#options;
+    if (maxMessages !== undefined && this.#messages >= maxMessages) return this.#say(replies.TOO_MANY_MESSAGES);
+    if ((command.parameters.sizeBytes ?? 0) > maxMessageSizeBytes) return this.#say(replies.TOO_LARGE);
+    return this.#ask({ kind: "mail", reversePath: command.reversePath, parameters: command.parameters });
+  }
+
+  #rcpt(command: Command & { verb: "RCPT" }): ServerStep | undefined {
+    if (this.#phase.name !== "envelope") return this.#mistake(replies.BAD_SEQUENCE);
+    const transaction = this.#phase.transaction;
+    if (transaction.recipients.length >= this.#options.maxRecipients) return this.#say(replies.TOO_MANY_RECIPIENTS);
+    if (!transaction.parameters.smtputf8 && needsSmtputf8(command.forwardPath)) {
+      return this.#mistake(replies.NEEDS_SMTPUTF8);
+    }
+    const { forwardPath, parameters } = command;
+    return this.#ask({ kind: "recipient", forwardPath, parameters, transaction });
+  }
+
+  #askData(): ServerStep | undefined {
+    if (this.#phase.name !== "envelope") return this.#mistake(replies.BAD_SEQUENCE);
+    return this.#ask({ kind: "data", transaction: this.#phase.transaction });
+  }
+
+  // Bodies
+
+  #readData(transaction: Transaction, receipt: Receipt, reader: DataReader): ServerStep | undefined {
+    const step = reader.read(this.#input, this.#at);
+    switch (step.kind) {
+      case "more":
+        return this.#needInput(READ_DATA);
+      case "body":
+        this.#at = step.next;
+        this.#limit(receipt, step.bytes.length);
+        if (reader.fault !== undefined) this.#refuseReceipt(receipt, faultReply(reader.fault));
+        return receipt.refusal === undefined ? { kind: "body", bytes: step.bytes } : undefined;
+      case "end":
+        this.#at = step.next;
+        if (reader.fault !== undefined) this.#refuseReceipt(receipt, faultReply(reader.fault));
+        return this.#endOfBody(transaction, receipt);
+    }
+  }
+
+  #bdat(chunk: Chunk): ServerStep | undefined {
+    const phase = this.#phase;
+    if (phase.name === "chunking") return this.#enterChunk(phase.body, chunk);
+    this.#chunk = chunk;
+    return this.#askData();
+  }
+
+  #enterChunk(body: ChunkedBody, chunk: Chunk): undefined {
+    // An announced excess is refused before its octets come (RFC 3030 §2).
+    this.#limit(body.receipt, 0, chunk.sizeBytes);
+    this.#phase = { name: "chunk", body, chunk, remaining: chunk.sizeBytes };
+    return undefined;
+  }
+
+  #readChunk(phase: Phase & { name: "chunk" }): ServerStep | undefined {
+    const { receipt, watch, transaction } = phase.body;
+    if (phase.remaining === 0) return this.#endOfChunk(phase);
+    const bytes = this.#take(phase.remaining);
+    if (bytes.length === 0) return this.#needInput(READ_DATA);
+    phase.remaining -= bytes.length;
+    watch?.see(bytes);
+    if (phase.remaining === 0 && phase.chunk.last) watch?.end();
+    this.#limit(receipt, bytes.length);
+    if (watch?.fault !== undefined) this.#refuseReceipt(receipt, faultReply(watch.fault));
+    if (phase.remaining === 0 && receipt.refusal !== undefined) return this.#endOfBody(transaction, receipt);
+    return receipt.refusal === undefined ? { kind: "body", bytes } : undefined;
+  }
+
+  #endOfChunk(phase: Phase & { name: "chunk" }): ServerStep | undefined {
+    const { receipt, transaction, watch } = phase.body;
+    if (phase.chunk.last) watch?.end();
+    if (watch?.fault !== undefined) this.#refuseReceipt(receipt, faultReply(watch.fault));
+    if (phase.chunk.last || receipt.refusal !== undefined) return this.#endOfBody(transaction, receipt);
+    this.#phase = { name: "chunking", body: phase.body };
+    return this.#say(reply(250, "2.0.0", `${phase.chunk.sizeBytes} octets received`));
+  }
+
+  #refuseChunk(text: string, refusal: Reply): ServerStep | undefined {
+    const chunk = parseChunk(text);
+    // Without a readable size nobody knows where the octets end, and data must not become commands.
+    if (!chunk.ok) return this.#close(replies.LOST_IN_CHUNK);
+    const then = this.#phase;
+    this.#phase = { name: "draining", then, refusal, remaining: chunk.value.sizeBytes };
+    return undefined;
+  }
+
+  #drain(phase: Phase & { name: "draining" }): ServerStep | undefined {
+    if (phase.remaining > 0) {
+      const bytes = this.#take(phase.remaining);
+      if (bytes.length === 0) return this.#needInput(READ_DATA);
+      phase.remaining -= bytes.length;
+      return undefined;
+    }
+    this.#phase = phase.then;
+    return this.#mistake(phase.refusal);
+  }
+
+  #take(octets: number): Uint8Array {
+    const bytes = this.#input.subarray(this.#at, this.#at + octets);
+    this.#at += bytes.length;
+    return bytes;
+  }
+
+  /** Counts octets; a body that is or announces to be too large is refused. */
+  #limit(receipt: Receipt, octets: number, announced = 0): void {
+    receipt.sizeBytes += octets;
+    const tooLarge = receipt.sizeBytes + announced > this.#options.maxMessageSizeBytes;
+    if (tooLarge) this.#refuseReceipt(receipt, replies.TOO_LARGE);
+  }
+
+  #refuseReceipt(receipt: Receipt, refusal: Reply): void {
+    if (receipt.refusal !== undefined) return;
+    receipt.refusal = refusal;
+    this.#steps.push(ABANDON);
+  }
+
+  #endOfBody(transaction: Transaction, receipt: Receipt): ServerStep | undefined {
+    this.#phase = READY;
+    if (receipt.refusal === undefined) {
+      return this.#ask({ kind: "commit", transaction, sizeBytes: receipt.sizeBytes });
+    }
+    return this.#sayResult(transaction, receipt.refusal);
+  }
+
+  /** SMTP answers the end of data once, LMTP for each recipient (RFC 2033 §4.2). */
+  #sayResult(transaction: Transaction, result: Reply): undefined {
+    const times = this.#options.protocol === "lmtp" ? transaction.recipients.length : 1;
+    for (let index = 0; index < times; index++) this.#say(result);
+  }
+
+  // Questions
+
+  #ask(question: Question): ServerStep {
+    this.#question = question;
+    return { kind: "ask", question };
+  }
+
+  #accepted(question: Question, verdict: Verdict & { kind: "accept" | "accept-each" }): void {
+    const detail = verdict.kind === "accept" ? verdict.detail : undefined;
+    switch (question.kind) {
+      case "connect":
+        this.#phase = FRESH;
+        this.#say(reply(220, undefined, `${this.#options.hostName} ${this.#options.banner}`));
+        break;
+      case "hello":
+        this.#leaveTransaction(READY);
+        if (question.verb === "HELO") this.#say(reply(250, undefined, this.#options.hostName));
+        else this.#say(helloReply(this.#options, this.#encrypted ? "encrypted" : "plain"));
+        break;
+      case "mail":
+        this.#messages += 1;
+        this.#phase = {
+          name: "envelope",
+          transaction: { reversePath: question.reversePath, parameters: question.parameters, recipients: [] },
+        };
+        this.#say(replies.SENDER_OK);
+        break;
+      case "recipient":
+        (question.transaction as OpenTransaction).recipients.push({
+          forwardPath: question.forwardPath,
+          parameters: question.parameters,
+        });
+        this.#say(replies.RECIPIENT_OK);
+        break;
+      case "data":
+        this.#enterBody(question.transaction);
+        break;
+      case "commit":
+        if (verdict.kind === "accept-each") { for (const each of verdict.replies) this.#say(each); }
+        else {this.#sayResult(
+            question.transaction,
+            detail === undefined ? replies.COMMITTED : reply(250, "2.0.0", detail),
+          );}
+        break;
+    }
+  }
+
+  #enterBody(transaction: Transaction): void {
+    const receipt: Receipt = { sizeBytes: 0, refusal: undefined };
+    const chunk = this.#chunk;
+    this.#chunk = undefined;
+    if (chunk !== undefined) {
+      const watched = transaction.parameters.body !== "binarymime" && this.#options.lineEndings === "strict";
+      this.#enterChunk({ transaction, receipt, watch: watched ? new LineEndingWatch() : undefined }, chunk);
+      return;
+    }
+    const reader = this.#options.lineEndings === "strict" ? new StrictDataReader() : new NormalizingDataReader();
+    this.#phase = { name: "data", transaction, receipt, reader };
+    this.#say(replies.START_INPUT);
+  }
+
+  #refused(question: Question, refusal: Reply): void {
+    const chunk = this.#chunk;
+    switch (question.kind) {
+      case "connect":
+        this.#close(refusal);
+        break;
+      case "data":
+        this.#chunk = undefined;
+        this.#phase = READY;
+        if (chunk === undefined) this.#say(refusal);
+        else this.#phase = { name: "draining", then: READY, refusal, remaining: chunk.sizeBytes };
+        break;
+      case "commit":
+        this.#sayResult(question.transaction, refusal);
+        break;
+      default:
+        this.#say(refusal);
+    }
+  }
+
+  // Replies and ends
+
+  #say(given: Reply): undefined {
+    this.#steps.push({ kind: "write", bytes: encodeReply(given) });
+  }
+
+  /** A reply to a command that was wrong in itself; too many of them end the session. */
+  #mistake(given: Reply): undefined {
+    this.#say(given);
+    this.#errors += 1;
+    if (this.#errors >= this.#options.maxErrors) this.#close(replies.TOO_MANY_ERRORS);
+  }
+
+  #close(last: Reply): undefined {
+    this.#leaveTransaction({ name: "closed", why: "refused" });
+    this.#say(last);
+  }
+
+  /** The only way out of a transaction that is not its commit; a body already given is abandoned. */
+  #leaveTransaction(to: Phase): void {
+    const phase = this.#phase;
+    const receipt = phase.name === "data" ? phase.receipt : "body" in phase ? phase.body.receipt : undefined;
+    if (receipt !== undefined && receipt.refusal === undefined) this.#steps.push(ABANDON);
+    this.#phase = to;
+  }
+}
+
+function badLineReply(fault: (LineStep & { kind: "bad" })["fault"]): Reply {
+  return fault === "too long" ? replies.LINE_TOO_LONG : replies.BAD_LINE_ENDING[fault];
+}
+
+function faultReply(fault: DataFault): Reply {
+  return replies.BAD_DATA[fault];
+}
