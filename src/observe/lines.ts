@@ -15,10 +15,16 @@ const plainJson = /^[ !#-[\]-~]*$/;
 /** JSON leaves these alone, terminals do not: DEL, C1 controls, line separators, marks that turn the direction of text. */
 const unsafeInJson = /[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
 
+/** A value as JSON without anything unprintable in it. */
+export function jsonText(value: unknown, indent?: number): string {
+  // Such characters stand only inside of strings, where an escape means the same.
+  return JSON.stringify(value, undefined, indent)
+    .replace(unsafeInJson, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /** A JSON string literal without anything unprintable in it. */
 export function jsonString(text: string): string {
-  if (plainJson.test(text)) return `"${text}"`;
-  return JSON.stringify(text).replace(unsafeInJson, (char) => "\\u" + char.charCodeAt(0).toString(16).padStart(4, "0"));
+  return plainJson.test(text) ? `"${text}"` : jsonText(text);
 }
 
 /** Names are few and constant, so each is quoted once; the bound only guards against a caller who invents names. */

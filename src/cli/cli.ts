@@ -1,0 +1,188 @@
+/**
+ * The command line: which commands there are, what they take, how their failures are told and which exit code they end
+ * with. Each command is a module of its own that is loaded when it is asked for, so that a short command does not pay
+ * for the server. This file must not know what a command does.
+ */
+import { Argument, Command, CommanderError, Option } from "commander";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Spool } from "../spool/spool.ts";
+import { exitCode, exitCodeOf } from "./exit.ts";
+import { configOption, jsonOption, listOption, notEmpty, type ServeOptions, strict, wholeNumber } from "./options.ts";
+import type { QueueListOptions, QueueOptions } from "./queue.ts";
+import { visible } from "./terminal.ts";
+
+/** Runs the command that the process was started with; resolves with the exit code. */
+export async function run(runtime: Runtime): Promise<number> {
+  let code: number = exitCode.ok;
+  const program = commands(runtime, (result) => code = result);
+  try {
+    await program.parseAsync([...runtime.processes.args], { from: "user" });
+    return code;
+  } catch (error) {
+    return failure(runtime, error);
+  }
+}
+
+/** Tells what went wrong in one line; the stack is for those who ask for it. */
+function failure(runtime: Runtime, error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
+  const { stdio } = runtime.processes;
+  const code = exitCodeOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const lines = message.split("\n").map(visible).join("\n");
+  const debugging = (runtime.processes.environment("SMTPD_DEBUG") ?? "") !== "";
+  if (code !== undefined) stdio.writeErr(`smtpd: ${lines}\n`);
+  else {
+    const hint = debugging ? "" : " Set SMTPD_DEBUG=1 to see where.";
+    stdio.writeErr(`smtpd: Internal error, please report it: ${lines}${hint}\n`);
+  }
+  if (debugging) stdio.writeErr(`${stackText(error)}\n`);
+  return code ?? exitCode.software;
+}
+
+function stackText(error: unknown): string {
+  const texts = [];
+  for (let at = error; at instanceof Error && texts.length < 10; at = at.cause) texts.push(at.stack ?? at.message);
+  return texts.join("\ncaused by ").split("\n").map(visible).join("\n");
+}
+
+type End = (code: number) => void;
+
+function commands(runtime: Runtime, end: End): Command {
+  const { stdio } = runtime.processes;
+  const writeErr = (text: string) => stdio.writeErr(text);
+  const program = new Command("smtpd")
+    .description("An SMTP server that routes each recipient and never loses a message it has acknowledged.")
+    .usage("<command> [options]")
+    .exitOverride()
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .configureOutput({
+      writeOut: (text) => stdio.writeOut(text),
+      writeErr,
+      getOutHelpWidth: () => helpWidth(stdio.columns()),
+      getErrHelpWidth: () => helpWidth(stdio.columns()),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .addHelpText("after", examples(["smtpd serve --capture", "smtpd serve --config smtpd.toml", "smtpd queue list"]));
+  addServe(program, runtime, end);
+  addQueue(program, runtime, end);
+  addVersion(program, runtime, end);
+  for (const command of withChildren(program)) strict(command, writeErr);
+  return program;
+}
+
+function helpWidth(columns: number | undefined): number {
+  return Math.min(Math.max(columns ?? 100, 40), 120);
+}
+
+function examples(lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
+}
+
+function withChildren(command: Command): readonly Command[] {
+  return [command, ...command.commands.flatMap(withChildren)];
+}
+
+function addServe(program: Command, runtime: Runtime, end: End): void {
+  program
+    .command("serve")
+    .summary("run the listeners of a configuration")
+    .description(
+      "Runs the listeners of a configuration until SIGTERM or SIGINT; a second signal ends it at once.\n" +
+        "With --capture no configuration is needed: it listens on 127.0.0.1:2525 and keeps everything it gets.",
+    )
+    .addOption(configOption())
+    .addOption(listOption("--listener <name>", "run only this listener; may be given several times"))
+    .addOption(new Option("--capture", "accept and keep everything, without a configuration").default(false))
+    .addOption(
+      new Option("--log-level <level>", "what to log on stderr").choices(["debug", "info", "warn", "error"])
+        .default("info"),
+    )
+    .addOption(
+      new Option("--log-format <format>", "json: a line of JSON for each event; pretty: for people")
+        .choices(["json", "pretty"]).default(undefined, "pretty on a terminal, else json"),
+    )
+    .addHelpText(
+      "after",
+      examples(["smtpd serve --capture", "smtpd serve --config smtpd.toml --listener inbound --log-level debug"]),
+    )
+    .action(async (options: Omit<ServeOptions, "logFormat"> & Partial<Pick<ServeOptions, "logFormat">>) => {
+      const { serveCommand } = await import("./serve.ts");
+      const logFormat = options.logFormat ?? (runtime.processes.stdio.errIsTerminal ? "pretty" : "json");
+      end(await serveCommand(runtime, { ...options, logFormat }));
+    });
+}
+
+function addQueue(program: Command, runtime: Runtime, end: End): void {
+  const queue = program
+    .command("queue")
+    .summary("look at the queue and remove messages")
+    .description("Looks at the messages that are still to be delivered, and removes some. Works while serve runs.")
+    .addHelpText(
+      "after",
+      examples(["smtpd queue list --state failed", "smtpd queue show ID", "smtpd queue remove ID"]),
+    );
+  queue
+    .command("list")
+    .description("Lists deliveries: one for each message and recipient.")
+    .addOption(configOption())
+    .addOption(new Option("--channel <name>", "only deliveries of this channel").argParser(notEmpty))
+    .addOption(new Option("--state <state>", "only deliveries in this state").choices([...deliveryStates]))
+    .addOption(
+      new Option("--limit <count>", "show at most so many, 0 for all (default: 100, all with --json)")
+        .argParser(wholeNumber),
+    )
+    .addOption(jsonOption())
+    .addHelpText("after", examples(["smtpd queue list --channel archive", "smtpd queue list --state failed --json"]))
+    .action(async (options: QueueListOptions) => {
+      const { queueList } = await import("./queue.ts");
+      end(await onSpool(runtime, options, (spool) => queueList(runtime, spool, options)));
+    });
+  queue
+    .command("show")
+    .description("Shows all that is known of messages: envelope, deliveries, attempts.")
+    .addArgument(new Argument("<id...>", "message ids, as list prints them"))
+    .addOption(configOption())
+    .addOption(jsonOption())
+    .action(async (ids: readonly string[], options: QueueOptions) => {
+      const { queueShow } = await import("./queue.ts");
+      end(await onSpool(runtime, options, (spool) => queueShow(runtime, spool, ids, options)));
+    });
+  queue
+    .command("remove")
+    .description(
+      "Removes messages with all their deliveries, whatever their state. Exit code 1 when one does not exist.",
+    )
+    .addArgument(new Argument("<id...>", "message ids, as list prints them"))
+    .addOption(configOption())
+    .addOption(jsonOption())
+    .action(async (ids: readonly string[], options: QueueOptions) => {
+      const { queueRemove } = await import("./queue.ts");
+      end(await onSpool(runtime, options, (spool) => queueRemove(runtime, spool, ids, options)));
+    });
+}
+
+async function onSpool(
+  runtime: Runtime,
+  options: QueueOptions,
+  work: (spool: Spool) => Promise<number>,
+): Promise<number> {
+  const { withSpool } = await import("./with_spool.ts");
+  return await withSpool(runtime, options.config, work);
+}
+
+function addVersion(program: Command, runtime: Runtime, end: End): void {
+  program
+    .command("version")
+    .description("Prints version, commit and runtime.")
+    .addOption(jsonOption())
+    .action(async (options: { readonly json?: boolean }) => {
+      const { versionCommand } = await import("./version.ts");
+      end(await versionCommand(runtime, options));
+    });
+}
+
+/** Here and not imported from `queue.ts`, which only the queue commands load. */
+const deliveryStates = ["queued", "leased", "held", "failed"] as const;
