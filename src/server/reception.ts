@@ -1,0 +1,271 @@
+/**
+ * What happens to the mail of one connection: answers the session's questions from the bindings, streams bodies into the
+ * spool, and takes responsibility for a message only once the spool has it. The one place where a failing store becomes a
+ * 4xx reply. It must not know how replies or bodies travel.
+ */
+import type { Router } from "../binding/route.ts";
+import type { ListenerConfig } from "../config/config.ts";
+import { CLAIM_MS, type JobController } from "../controller/controller.ts";
+import { HopCounter } from "../message/header.ts";
+import { formatId, ID_RANDOM_BYTES } from "../message/id.ts";
+import { protocolName, receivedField } from "../message/received.ts";
+import type { Log } from "../observe/log.ts";
+import type { Clock, Endpoint, Random, TlsIdentity, TlsInfo, Transport } from "../runtime/runtime.ts";
+import { formatMailbox, type ForwardPath } from "../smtp/address.ts";
+import { MAX_RECEIVED_HOPS } from "../smtp/limits.ts";
+import { prepared, type Reply, reply } from "../smtp/reply.ts";
+import type { Question, Verdict } from "../smtp/session.ts";
+import type { RecipientParameters, Transaction } from "../smtp/transaction.ts";
+import { type Draft, type Envelope, type NewDelivery, type Spool, SpoolError } from "../spool/spool.ts";
+import type { SessionHost } from "./drive.ts";
+
+/** What all connections of a listener share. */
+export interface ReceptionServices {
+  readonly listener: ListenerConfig;
+  readonly router: Router;
+  readonly spool: Spool;
+  readonly controller: JobController;
+  readonly identity: TlsIdentity | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const ACCEPT: Verdict = { kind: "accept" };
+const LOOP = prepared(reply(554, "5.4.6", "Too many hops; the message is looping"));
+const NO_SPACE = prepared(reply(452, "4.3.1", "Not enough space; try again later"));
+const STORE_FAILED = prepared(reply(451, "4.3.0", "Cannot store the message; try again later"));
+
+/** The message that the data question began. */
+interface Incoming {
+  readonly id: string;
+  readonly draft: Draft;
+  readonly hops: HopCounter;
+}
+
+export class Reception implements SessionHost {
+  readonly #services: ReceptionServices;
+  readonly #session: string;
+  readonly #log: Log;
+  readonly #clientAddress: string;
+  #verb: "HELO" | "EHLO" | "LHLO" = "HELO";
+  #helo = "";
+  #tls: TlsInfo | undefined;
+  #deliveries: NewDelivery[] = [];
+  #incoming: Incoming | undefined;
+  /** Messages accepted so far. */
+  messages = 0;
+
+  constructor(services: ReceptionServices, session: string, peer: Endpoint, log: Log) {
+    this.#services = services;
+    this.#session = session;
+    this.#log = log;
+    this.#clientAddress = peer.kind === "ip" ? peer.address : "";
+  }
+
+  get helo(): string {
+    return this.#helo;
+  }
+
+  get tls(): TlsInfo | undefined {
+    return this.#tls;
+  }
+
+  decide(question: Question): Verdict | Promise<Verdict> {
+    switch (question.kind) {
+      case "connect":
+        return ACCEPT;
+      case "hello":
+        this.#verb = question.verb;
+        this.#helo = question.name;
+        return ACCEPT;
+      case "mail":
+        this.#deliveries = [];
+        return this.#storeRefusal() ?? ACCEPT;
+      case "recipient":
+        return this.#recipient(question.forwardPath, question.parameters);
+      case "data":
+        return this.#storeRefusal() ?? this.#begin(question.transaction);
+      case "commit":
+        return this.#commit(question.transaction, question.sizeBytes);
+    }
+  }
+
+  body(bytes: Uint8Array): Reply | undefined | Promise<Reply | undefined> {
+    const incoming = this.#incoming;
+    if (incoming === undefined) return undefined;
+    if (!incoming.hops.done) {
+      incoming.hops.see(bytes);
+      if (incoming.hops.hops > MAX_RECEIVED_HOPS) {
+        this.abandon();
+        return LOOP;
+      }
+    }
+    return this.#write(incoming, bytes);
+  }
+
+  abandon(): void {
+    const incoming = this.#incoming;
+    this.#incoming = undefined;
+    if (incoming !== undefined) this.#drop(incoming.draft);
+  }
+
+  async startTls(transport: Transport, lastPlaintext: Uint8Array): Promise<void> {
+    const { identity } = this.#services;
+    if (identity === undefined || transport.startTls === undefined) {
+      throw new Error("TLS was offered without a key pair");
+    }
+    this.#tls = await transport.startTls(identity, lastPlaintext);
+    this.#helo = "";
+  }
+
+  /** The session asks for the commit only after this has returned undefined for each piece. */
+  #write(incoming: Incoming, bytes: Uint8Array): undefined | Promise<Reply | undefined> {
+    const pending = incoming.draft.write(bytes);
+    if (pending === undefined) return undefined;
+    return pending.then(() => undefined, (error: unknown) => {
+      this.abandon();
+      return this.#storeFailed(error);
+    });
+  }
+
+  #storeRefusal(): Verdict | undefined {
+    const refusal = this.#services.spool.refusal();
+    return refusal === undefined ? undefined : { kind: "refuse", reply: storeReply(refusal) };
+  }
+
+  #recipient(forwardPath: ForwardPath, parameters: RecipientParameters): Verdict {
+    const route = this.#services.router.route(forwardPath);
+    const recipient = formatMailbox(forwardPath);
+    if (route.kind === "reject") {
+      this.#log.info("recipient refused", {
+        recipient,
+        binding: route.binding,
+        reply: `${route.reply.code} ${route.reply.enhanced ?? ""} ${route.reply.lines[0] ?? ""}`,
+      });
+      return { kind: "refuse", reply: route.reply };
+    }
+    const { notify, orcpt } = parameters;
+    for (const channel of route.channels) {
+      this.#deliveries.push({
+        recipient,
+        channel,
+        binding: route.binding,
+        ...(notify === undefined ? {} : { notify }),
+        ...(orcpt === undefined ? {} : { orcpt }),
+      });
+    }
+    return ACCEPT;
+  }
+
+  #begin(transaction: Transaction): Verdict {
+    this.abandon();
+    const { clock, random, spool, listener } = this.#services;
+    const timeMs = clock.nowMs();
+    const id = formatId(timeMs, random.bytes(ID_RANDOM_BYTES));
+    const only = transaction.recipients.length === 1 ? transaction.recipients[0] : undefined;
+    const field = receivedField({
+      helo: this.#helo,
+      clientAddress: this.#clientAddress,
+      hostName: listener.hostName,
+      protocol: this.#protocol(transaction),
+      id,
+      timeMs,
+      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
+      ...(only === undefined ? {} : { recipient: formatMailbox(only.forwardPath) }),
+    });
+    this.#incoming = { id, draft: spool.begin(), hops: new HopCounter() };
+    // A few hundred octets into an empty draft: the store has room for them without waiting.
+    void this.#write(this.#incoming, field);
+    return ACCEPT;
+  }
+
+  #protocol(transaction: Transaction): string {
+    return protocolName(this.#verb, {
+      tls: this.#tls !== undefined,
+      authenticated: false,
+      smtputf8: transaction.parameters.smtputf8,
+    });
+  }
+
+  async #commit(transaction: Transaction, sizeBytes: number): Promise<Verdict> {
+    const incoming = this.#incoming;
+    this.#incoming = undefined;
+    if (incoming === undefined) return { kind: "refuse", reply: STORE_FAILED };
+    const { clock, controller } = this.#services;
+    const deliveries = withoutRepetitions(this.#deliveries);
+    const channels = channelsOf(deliveries);
+    const claim = controller.claimable(channels);
+    const message = {
+      id: incoming.id,
+      receivedAtMs: clock.nowMs(),
+      envelope: this.#envelope(transaction),
+      deliveries,
+    };
+    try {
+      const leases = await incoming.draft.commit(message, claim ? { claimForMs: CLAIM_MS } : {});
+      if (claim) controller.accept(leases);
+      else controller.nudge(channels);
+    } catch (error) {
+      this.#drop(incoming.draft);
+      return { kind: "refuse", reply: this.#storeFailed(error) };
+    }
+    this.messages += 1;
+    this.#log.info("accepted", {
+      message: incoming.id,
+      from: message.envelope.reversePath,
+      recipients: transaction.recipients.length,
+      size: sizeBytes,
+    });
+    return { kind: "accept", detail: `Queued as ${incoming.id}` };
+  }
+
+  #envelope(transaction: Transaction): Envelope {
+    const { body, smtputf8, ret, envid } = transaction.parameters;
+    return {
+      reversePath: formatMailbox(transaction.reversePath),
+      body,
+      smtputf8,
+      ...(ret === undefined ? {} : { ret }),
+      ...(envid === undefined ? {} : { envid }),
+      origin: {
+        session: this.#session,
+        listener: this.#services.listener.name,
+        address: this.#clientAddress,
+        helo: this.#helo,
+        protocol: this.#protocol(transaction),
+      },
+    };
+  }
+
+  #storeFailed(error: unknown): Reply {
+    this.#log.error("store failed", { error: error instanceof Error ? error.message : String(error) });
+    return storeReply(error);
+  }
+
+  #drop(draft: Draft): void {
+    draft[Symbol.asyncDispose]().then(undefined, (error: unknown) => {
+      this.#log.warn("draft not removed", { error: error instanceof Error ? error.message : String(error) });
+    });
+  }
+}
+
+function storeReply(error: unknown): Reply {
+  return error instanceof SpoolError && error.code === "full" ? NO_SPACE : STORE_FAILED;
+}
+
+/** A recipient given twice gets one copy in each channel. */
+function withoutRepetitions(deliveries: readonly NewDelivery[]): readonly NewDelivery[] {
+  if (deliveries.length < 2) return deliveries;
+  const distinct = new Map<string, NewDelivery>();
+  for (const delivery of deliveries) {
+    const key = `${delivery.channel}\n${delivery.recipient}`;
+    if (!distinct.has(key)) distinct.set(key, delivery);
+  }
+  return [...distinct.values()];
+}
+
+function channelsOf(deliveries: readonly NewDelivery[]): readonly string[] {
+  const first = deliveries[0];
+  if (deliveries.length === 1 && first !== undefined) return [first.channel];
+  return [...new Set(deliveries.map((delivery) => delivery.channel))];
+}
