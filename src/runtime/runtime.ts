@@ -21,6 +21,14 @@ export type Endpoint =
   | { readonly kind: "unix"; readonly path: string }
   | { readonly kind: "unknown" };
 
+/** `192.0.2.1:25`, `[2001:db8::1]:25`, a path, or `unknown`. */
+export function endpointText(endpoint: Endpoint): string {
+  if (endpoint.kind === "unknown") return "unknown";
+  if (endpoint.kind === "unix") return endpoint.path;
+  const host = endpoint.address.includes(":") ? `[${endpoint.address}]` : endpoint.address;
+  return `${host}:${endpoint.port}`;
+}
+
 /** What a finished TLS handshake agreed on, in OpenSSL's names: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`. */
 export interface TlsInfo {
   readonly version: string;
@@ -60,11 +68,16 @@ export interface Transport extends AsyncDisposable {
    */
   write(bytes: Uint8Array): void | Promise<void>;
   /**
-   * Server side handshake on the running connection. Bytes that arrived before the handshake in plain text are thrown
-   * away and never returned by `read` (RFC 3207 §4.2, command injection). Rejects with `TransportError`.
+   * Server side handshake on the running connection, in one step with what must happen right before it: throws away
+   * every plain byte that has arrived so far and was not read (RFC 3207 §4.2, command injection), writes
+   * `lastPlaintext` (the 220; empty when the connection is encrypted from the start), then shakes hands. Nothing that
+   * came in plain text is ever returned by a later `read`. No `read` may be pending. Rejects with `TransportError`.
    */
-  startTls?(identity: TlsIdentity): Promise<TlsInfo>;
-  /** A pending `read` and every later one give `undefined` at once; `write` goes on working. For time-outs and shutdown. */
+  startTls?(identity: TlsIdentity, lastPlaintext: Uint8Array): Promise<TlsInfo>;
+  /**
+   * A pending `read` and every later one give `undefined` at once, a pending handshake rejects; `write` goes on working.
+   * For time-outs and shutdown.
+   */
   interrupt(): void;
   /** Sends what is still buffered, then ends the stream; resolves when done or after a bounded time. */
   close(): Promise<void>;
@@ -118,7 +131,7 @@ export interface Clock {
   nowMs(): number;
   /** Milliseconds since some fixed moment; never goes back. */
   monotonicMs(): number;
-  /** Calls once. Disposing forgets the call. */
+  /** Calls once. Disposing forgets the call. Does not keep the process alive. */
   after(delayMs: number, call: () => void): Disposable;
   /** Calls again and again until disposed. Does not keep the process alive. */
   every(periodMs: number, call: () => void): Disposable;

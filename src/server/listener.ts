@@ -5,7 +5,14 @@
 import type { ListenerConfig } from "../config/config.ts";
 import { formatId, ID_RANDOM_BYTES } from "../message/id.ts";
 import type { Log } from "../observe/log.ts";
-import { type Endpoint, type Listening, type Network, type Transport, TransportError } from "../runtime/runtime.ts";
+import {
+  type Endpoint,
+  endpointText,
+  type Listening,
+  type Network,
+  type Transport,
+  TransportError,
+} from "../runtime/runtime.ts";
 import { EMPTY } from "../smtp/bytes.ts";
 import * as replies from "../smtp/replies.ts";
 import { encodeReply, type Reply } from "../smtp/reply.ts";
@@ -115,7 +122,7 @@ export class Listener {
   /** Says why there is no session, without giving the client a place among those that have one. */
   async #turnAway(transport: Transport, reason: Reply): Promise<void> {
     const { clock, identity, log } = this.#services;
-    log.warn("connection refused", { ...endpointFields(transport.peer), reply: reason.lines[0] ?? "" });
+    log.warn("connection refused", { peer: endpointText(transport.peer), reply: reason.lines[0] ?? "" });
     if (this.#refusals.size >= MAX_REFUSALS) return transport.abort();
     this.#refusals.add(transport);
     const limit = clock.after(REFUSAL_TIMEOUT_MS, () => transport.abort());
@@ -153,7 +160,7 @@ export class Listener {
       this.#sessions.delete(live);
       reception.abandon();
       log.info("session ended", {
-        ...endpointFields(transport.peer),
+        peer: endpointText(transport.peer),
         helo: reception.helo,
         tls: reception.tls?.version,
         messages: reception.messages,
@@ -211,11 +218,4 @@ function sessionOptions(listener: ListenerConfig, hasIdentity: boolean): ServerS
     lineEndings: listener.lineEndings,
     tls: hasIdentity ? modes[listener.tls.mode] : "unavailable",
   };
-}
-
-function endpointFields(peer: Endpoint): { readonly peer: string } {
-  if (peer.kind === "ip") {
-    return { peer: peer.address.includes(":") ? `[${peer.address}]:${peer.port}` : `${peer.address}:${peer.port}` };
-  }
-  return { peer: peer.kind === "unix" ? peer.path : "unknown" };
 }

@@ -15,7 +15,7 @@ import { Deadlines } from "./deadlines.ts";
 import { Listener } from "./listener.ts";
 
 /** After the grace, sessions get this long to read their 421 and to see their commit through. */
-const CUT_MS = 5_000;
+const CUT_MS = 2_000;
 
 export interface ServerOptions {
   readonly config: Config;

@@ -4,50 +4,17 @@
  */
 import { needsSmtputf8 } from "./address.ts";
 import { EMPTY, latin1Text, utf8Text } from "./bytes.ts";
-import { LineEndingWatch, parseChunk } from "./chunking.ts";
-import type { Chunk } from "./chunking.ts";
+import { type Chunk, LineEndingWatch, parseChunk } from "./chunking.ts";
 import { type Command, type CommandRule, COMMANDS, FOREIGN_VERBS, verbOf } from "./command.ts";
 import { type DataFault, type DataReader, NormalizingDataReader, StrictDataReader } from "./data.ts";
 import { helloReply } from "./extensions.ts";
 import { COMMAND_TIMEOUT_MS, DATA_TIMEOUT_MS, MAX_COMMAND_LINE_OCTETS } from "./limits.ts";
 import { LineReader, type LineStep } from "./line.ts";
+import { type ChunkedBody, holdsTransaction, type OpenTransaction, type Phase, Receipt, receiptOf } from "./phase.ts";
 import { encodeReply, type Reply, reply } from "./reply.ts";
 import * as replies from "./replies.ts";
 import type { Question, ServerSession, ServerSessionOptions, ServerStep, Verdict } from "./session.ts";
-import type { Recipient, Transaction } from "./transaction.ts";
-
-/** The one mutable part of a transaction: recipients join it one by one. */
-interface OpenTransaction extends Transaction {
-  readonly recipients: Recipient[];
-}
-
-/** What has been received of a body. */
-interface Receipt {
-  sizeBytes: number;
-  /** Given in place of the commit question; the rest of the body is read and dropped. */
-  refusal: Reply | undefined;
-}
-
-type Phase =
-  | { readonly name: "connecting" }
-  /** No HELO yet, or none since the handshake. */
-  | { readonly name: "fresh" }
-  | { readonly name: "ready" }
-  | { readonly name: "envelope"; readonly transaction: OpenTransaction }
-  | { readonly name: "data"; readonly transaction: Transaction; readonly receipt: Receipt; readonly reader: DataReader }
-  /** Between two BDAT commands of one message. */
-  | { readonly name: "chunking"; readonly body: ChunkedBody }
-  | { readonly name: "chunk"; readonly body: ChunkedBody; readonly chunk: Chunk; remaining: number }
-  /** The octets of a BDAT that was refused: they must not be read as commands (RFC 3030 §2). */
-  | { readonly name: "draining"; readonly then: Phase; readonly refusal: Reply; remaining: number }
-  | { readonly name: "tls" }
-  | { readonly name: "closed"; readonly why: "quit" | "end-of-stream" | "refused" };
-
-interface ChunkedBody {
-  readonly transaction: Transaction;
-  readonly receipt: Receipt;
-  readonly watch: LineEndingWatch | undefined;
-}
+import type { Transaction } from "./transaction.ts";
 
 const FRESH: Phase = { name: "fresh" };
 const READY: Phase = { name: "ready" };
@@ -87,9 +54,8 @@ class Session implements ServerSession {
   }
 
   get inTransaction(): boolean {
-    const name = this.#phase.name;
-    const idle = name === "connecting" || name === "fresh" || name === "ready" || name === "tls" || name === "closed";
-    return !idle || this.#question?.kind === "mail" || this.#question?.kind === "commit";
+    const asked = this.#question?.kind;
+    return holdsTransaction(this.#phase) || asked === "mail" || asked === "commit";
   }
 
   receive(bytes: Uint8Array | undefined): void {
@@ -116,9 +82,7 @@ class Session implements ServerSession {
   }
 
   refuseBody(refusal: Reply): void {
-    const phase = this.#phase;
-    if (phase.name === "data") phase.receipt.refusal ??= refusal;
-    if (phase.name === "chunk" || phase.name === "chunking") phase.body.receipt.refusal ??= refusal;
+    receiptOf(this.#phase)?.refuse(refusal);
   }
 
   tlsStarted(): void {
@@ -305,7 +269,8 @@ class Session implements ServerSession {
         return this.#needInput(READ_DATA);
       case "body":
         this.#at = step.next;
-        this.#limit(receipt, step.bytes.length);
+        receipt.sizeBytes += step.bytes.length;
+        this.#limit(receipt);
         if (reader.fault !== undefined) this.#refuseReceipt(receipt, faultReply(reader.fault));
         return receipt.refusal === undefined ? { kind: "body", bytes: step.bytes } : undefined;
       case "end":
@@ -324,7 +289,7 @@ class Session implements ServerSession {
 
   #enterChunk(body: ChunkedBody, chunk: Chunk): undefined {
     // An announced excess is refused before its octets come (RFC 3030 §2).
-    this.#limit(body.receipt, 0, chunk.sizeBytes);
+    this.#limit(body.receipt, chunk.sizeBytes);
     this.#phase = { name: "chunk", body, chunk, remaining: chunk.sizeBytes };
     return undefined;
   }
@@ -337,7 +302,8 @@ class Session implements ServerSession {
     phase.remaining -= bytes.length;
     watch?.see(bytes);
     if (phase.remaining === 0 && phase.chunk.last) watch?.end();
-    this.#limit(receipt, bytes.length);
+    receipt.sizeBytes += bytes.length;
+    this.#limit(receipt);
     if (watch?.fault !== undefined) this.#refuseReceipt(receipt, faultReply(watch.fault));
     if (phase.remaining === 0 && receipt.refusal !== undefined) return this.#endOfBody(transaction, receipt);
     return receipt.refusal === undefined ? { kind: "body", bytes } : undefined;
@@ -378,17 +344,14 @@ class Session implements ServerSession {
     return bytes;
   }
 
-  /** Counts octets; a body that is or announces to be too large is refused. */
-  #limit(receipt: Receipt, octets: number, announced = 0): void {
-    receipt.sizeBytes += octets;
-    const tooLarge = receipt.sizeBytes + announced > this.#options.maxMessageSizeBytes;
-    if (tooLarge) this.#refuseReceipt(receipt, replies.TOO_LARGE);
+  /** Forgets what was given of the body when this is its first refusal. */
+  #refuseReceipt(receipt: Receipt, refusal: Reply): void {
+    if (receipt.refuse(refusal)) this.#steps.push(ABANDON);
   }
 
-  #refuseReceipt(receipt: Receipt, refusal: Reply): void {
-    if (receipt.refusal !== undefined) return;
-    receipt.refusal = refusal;
-    this.#steps.push(ABANDON);
+  #limit(receipt: Receipt, announcedOctets = 0): void {
+    const tooLarge = receipt.sizeBytes + announcedOctets > this.#options.maxMessageSizeBytes;
+    if (tooLarge) this.#refuseReceipt(receipt, replies.TOO_LARGE);
   }
 
   #endOfBody(transaction: Transaction, receipt: Receipt): ServerStep | undefined {
@@ -453,12 +416,12 @@ class Session implements ServerSession {
   }
 
   #enterBody(transaction: Transaction): void {
-    const receipt: Receipt = { sizeBytes: 0, refusal: undefined };
+    const receipt = new Receipt();
     const chunk = this.#chunk;
     this.#chunk = undefined;
     if (chunk !== undefined) {
-      const watched = transaction.parameters.body !== "binarymime" && this.#options.lineEndings === "strict";
-      this.#enterChunk({ transaction, receipt, watch: watched ? new LineEndingWatch() : undefined }, chunk);
+      const binary = transaction.parameters.body === "binarymime";
+      this.#enterChunk({ transaction, receipt, watch: binary ? undefined : new LineEndingWatch() }, chunk);
       return;
     }
     const reader = this.#options.lineEndings === "strict" ? new StrictDataReader() : new NormalizingDataReader();
@@ -506,8 +469,7 @@ class Session implements ServerSession {
 
   /** The only way out of a transaction that is not its commit; a body already given is abandoned. */
   #leaveTransaction(to: Phase): void {
-    const phase = this.#phase;
-    const receipt = phase.name === "data" ? phase.receipt : "body" in phase ? phase.body.receipt : undefined;
+    const receipt = receiptOf(this.#phase);
     if (receipt !== undefined && receipt.refusal === undefined) this.#steps.push(ABANDON);
     this.#phase = to;
   }

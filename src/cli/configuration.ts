@@ -1,0 +1,31 @@
+/**
+ * Loads the configuration for a command and tells what is wrong with it. It must not know what the command does with it.
+ */
+import { channelTypes } from "../channel/registry.ts";
+import type { Config } from "../config/config.ts";
+import { findConfigFile, loadConfig } from "../config/load.ts";
+import { renderDiagnostics } from "../config/render.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { CommandError, exitCode } from "./exit.ts";
+import { wantsColour } from "./terminal.ts";
+
+/** Findings go to stderr; errors end the command with exit code 78. */
+export async function loadConfiguration(runtime: Runtime, given: string | undefined): Promise<Config> {
+  const { files, processes } = runtime;
+  const found = await findConfigFile(given, { files, environment: (name) => processes.environment(name) });
+  if ("tried" in found) {
+    throw new CommandError(
+      `No configuration: none of ${found.tried.join(", ")} exists; name one with --config FILE or $SMTPD_CONFIG`,
+      exitCode.configuration,
+    );
+  }
+  const result = await loadConfig(found.file, { files, channels: channelTypes, hostName: processes.hostName });
+  if (result.diagnostics.length > 0) {
+    const colour = wantsColour(runtime, "err");
+    processes.stdio.writeErr(renderDiagnostics(result.diagnostics, result.sources, { colour }));
+  }
+  if (result.config === undefined) {
+    throw new CommandError(`The configuration "${found.file}" has errors, see above`, exitCode.configuration);
+  }
+  return result.config;
+}
