@@ -1,0 +1,14 @@
+/**
+ * The types of channel there are. It must not know their options; a type that needs much code loads it when it is opened.
+ */
+import type { ChannelDefinition } from "./channel.ts";
+import { discardChannel } from "./discard.ts";
+import { maildirChannel } from "./maildir.ts";
+import { mboxChannel } from "./mbox.ts";
+
+const definitions: readonly ChannelDefinition<unknown>[] = [discardChannel, maildirChannel, mboxChannel];
+
+/** By the name that `type = "…"` uses. */
+export const channelTypes: ReadonlyMap<string, ChannelDefinition<unknown>> = new Map(
+  definitions.map((definition) => [definition.type, definition]),
+);

@@ -1,0 +1,34 @@
+/**
+ * When a delivery that failed is tried again, and when it is given up. Pure: the time and the random number are given.
+ */
+import type { RetryPolicy } from "../config/config.ts";
+
+/** Each delay is spread by a fifth in both directions, so that what failed together does not come back together. */
+const JITTER = 0.2;
+
+export type RetryDecision = { readonly kind: "retry"; readonly dueAtMs: number } | { readonly kind: "failed" };
+
+/**
+ * The wait before the next attempt. `failuresBefore` counts the failures before this one; `fraction` is uniform in [0, 1).
+ */
+export function retryDelayMs(policy: RetryPolicy, failuresBefore: number, fraction: number): number {
+  const delayMs = Math.min(policy.firstDelayMs * 2 ** Math.max(0, failuresBefore), policy.maxDelayMs);
+  return Math.round(delayMs * (1 - JITTER + 2 * JITTER * fraction));
+}
+
+/**
+ * What follows a failure at `nowMs`. A message older than the policy's maximum is given up. Before that, the last attempt
+ * is drawn forward to the moment at which it would become too old, so that a long delay does not stretch the maximum.
+ */
+export function afterFailure(
+  policy: RetryPolicy,
+  delivery: { readonly failuresBefore: number; readonly receivedAtMs: number },
+  nowMs: number,
+  fraction: number,
+): RetryDecision {
+  const expiresAtMs = delivery.receivedAtMs + policy.maxAgeMs;
+  if (nowMs >= expiresAtMs) return { kind: "failed" };
+  const delayMs = retryDelayMs(policy, delivery.failuresBefore, fraction);
+  const atLeastMs = Math.min(delayMs, retryDelayMs(policy, 0, 0));
+  return { kind: "retry", dueAtMs: Math.max(Math.min(nowMs + delayMs, expiresAtMs), nowMs + atLeastMs) };
+}
