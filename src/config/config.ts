@@ -28,6 +28,7 @@ export interface ListenerConfig {
   readonly description?: string;
   readonly tags: readonly string[];
   readonly protocol: "smtp" | "lmtp";
+  /** Absent: every address, IPv4 and IPv6. */
   readonly listenIp?: string;
   readonly port: number;
   readonly hostName: string;
@@ -35,6 +36,7 @@ export interface ListenerConfig {
   /** Connected clients at one time. */
   readonly maxConcurrency: number;
   readonly sessionMaxMessages?: number;
+  /** How long a client may be connected in all; loaded configurations always have it. */
   readonly sessionTimeoutMs?: number;
   readonly maxMessageSizeBytes: number;
   readonly maxRecipients: number;
@@ -46,9 +48,10 @@ export interface ListenerConfig {
 
 export type ListenerTls =
   | { readonly mode: "off" }
+  /** `certificate`: path of a PEM file. */
   | { readonly mode: "starttls" | "required" | "implicit"; readonly certificate: string; readonly privateKey: Secret };
 
-/** Where a secret is; read when it is needed. `text`: a file's content or the value itself; `path`: of a PEM file. */
+/** Where a secret is; `secret.ts` reads it when it is needed, so that a renewed key needs no new configuration. */
 export type Secret =
   | { readonly kind: "inline"; readonly value: string }
   | { readonly kind: "file"; readonly path: string }
@@ -58,7 +61,7 @@ export interface BindingConfig {
   readonly name: string;
   readonly description?: string;
   readonly tags: readonly string[];
-  /** `user@domain`, `*@domain`, `*`. */
+  /** Patterns as written, checked: `user@domain`, `*@domain`, `postmaster`, `*` (`binding/match.ts`). */
   readonly recipients: readonly string[];
   readonly outcome: BindingOutcome;
 }

@@ -1,0 +1,35 @@
+/**
+ * The registry of diagnostics: a stable code for each kind of finding, its title and its default severity. Numbers are
+ * never given a second meaning: 0xx files and syntax, 1xx what prevents a start, 2xx what is unwise. It must not know how
+ * findings are made or shown.
+ */
+
+export type Severity = "error" | "warning";
+
+export interface CodeEntry {
+  readonly title: string;
+  readonly severity: Severity;
+}
+
+export const CODES = {
+  SMTPD001: { title: "TOML syntax error", severity: "error" },
+  SMTPD002: { title: "File cannot be read", severity: "error" },
+  SMTPD003: { title: "Include matches no file", severity: "error" },
+  SMTPD004: { title: "Files include each other in a circle", severity: "error" },
+  SMTPD005: { title: "Setting defined in two files", severity: "error" },
+  SMTPD101: { title: "Unknown key", severity: "error" },
+  SMTPD102: { title: "Invalid value", severity: "error" },
+  SMTPD103: { title: "Missing key", severity: "error" },
+  SMTPD104: { title: "Name used twice", severity: "error" },
+  SMTPD105: { title: "Delivery to a channel that does not exist", severity: "error" },
+  SMTPD106: { title: "Unknown channel type", severity: "error" },
+  SMTPD107: { title: "Invalid recipient pattern", severity: "error" },
+  SMTPD108: { title: "Two listeners on one address and port", severity: "error" },
+  SMTPD109: { title: "No listener", severity: "error" },
+  SMTPD110: { title: "TLS without certificate or private key", severity: "error" },
+  SMTPD111: { title: "Binding without exactly one outcome", severity: "error" },
+  SMTPD112: { title: "Settings that contradict each other", severity: "error" },
+  SMTPD201: { title: "Limit below the minimum of RFC 5321", severity: "warning" },
+} as const satisfies Readonly<Record<string, CodeEntry>>;
+
+export type Code = keyof typeof CODES;

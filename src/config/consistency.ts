@@ -1,0 +1,214 @@
+/**
+ * Rules that concern more than one key: names, references, combinations. They look at the tree, not at the checked values,
+ * so that they work whatever else is wrong, and leave to the schema what is the schema's. It must not build anything.
+ */
+import { isIP } from "node:net";
+import { parsePattern } from "../binding/match.ts";
+import { MIN_RECIPIENTS } from "../smtp/limits.ts";
+import { type Diagnostic, diagnostic, fileSpan, type Fix, quote } from "./diagnostic.ts";
+import { type Parsed, parseDuration } from "./duration.ts";
+import { parseSize } from "./size.ts";
+import { type Source, spanOf } from "./source.ts";
+import { nearest } from "./suggest.ts";
+import { tableAt, type TableNode, tablesAt, type Text, textAt, textsAt } from "./tree.ts";
+
+export interface ConsistencyContext {
+  readonly report: (finding: Diagnostic) => void;
+  readonly main: Source;
+  /** False when a file could not be read: then nothing is reported as absent. */
+  readonly complete: boolean;
+}
+
+export function checkConsistency(root: TableNode, context: ConsistencyContext): void {
+  const listeners = tablesAt(root, "listener");
+  const bindings = [...tablesAt(root, "binding"), ...listeners.flatMap((listener) => tablesAt(listener, "binding"))];
+  const channels = tablesAt(root, "channel");
+  checkNames([...listeners, ...bindings, ...channels], context);
+  checkDeliveries(bindings, channels, context);
+  for (const binding of bindings) checkBinding(binding, context);
+  for (const listener of listeners) checkListener(listener, context);
+  for (const channel of channels) checkRetry(channel, context);
+  checkEndpoints(listeners, context);
+  if (context.complete && !root.entries.has("listener")) {
+    context.report(diagnostic("SMTPD109", "No listener is defined", fileSpan(context.main.file), {
+      help: 'Add one, for example:\n[[listener]]\nname = "inbound"\nport = 2525',
+    }));
+  }
+}
+
+/** Names are unique over the whole configuration, so that logs and commands need only the name. */
+function checkNames(tables: readonly TableNode[], context: ConsistencyContext): void {
+  const names = tables.map((table) => textAt(table, "name")).filter((name) => name !== undefined);
+  names.sort(byPlace);
+  const seen = new Map<string, Text>();
+  for (const name of names) {
+    const earlier = seen.get(name.value);
+    if (earlier === undefined) seen.set(name.value, name);
+    else {
+      context.report(diagnostic("SMTPD104", `The name ${quote(name.value)} is already taken`, spanOf(name.place), {
+        secondary: [{ ...spanOf(earlier.place), label: "first used here" }],
+        help: "Names are unique over the whole configuration: listeners, bindings and channels. Choose another.",
+      }));
+    }
+  }
+}
+
+function byPlace(left: Text, right: Text): number {
+  return left.place.source.order - right.place.source.order || left.place.start - right.place.start;
+}
+
+function checkDeliveries(
+  bindings: readonly TableNode[],
+  channels: readonly TableNode[],
+  context: ConsistencyContext,
+): void {
+  const names = channels.map((channel) => textAt(channel, "name")?.value);
+  // A channel without a readable name is reported already, and may be the one that is meant.
+  if (!context.complete || names.includes(undefined)) return;
+  const known = new Set(names.filter((name) => name !== undefined));
+  for (const binding of bindings) {
+    for (const text of textsAt(binding, "deliver")) {
+      if (known.has(text.value) || text.value === "") continue;
+      const place = spanOf(text.place);
+      const meant = nearest(text.value, known);
+      const list = known.size === 0 ? "There is none." : `There are: ${[...known].slice(0, 10).map(quote).join(", ")}.`;
+      const fix: Fix | undefined = meant === undefined
+        ? undefined
+        : { title: `Deliver to ${quote(meant)}`, edits: [{ span: place, text: JSON.stringify(meant) }] };
+      context.report(diagnostic("SMTPD105", `There is no channel ${quote(text.value)}`, place, {
+        help: meant === undefined
+          ? `Define it with [[channel]], or name another. ${list}`
+          : `Did you mean ${quote(meant)}?`,
+        fix,
+      }));
+    }
+  }
+}
+
+function checkBinding(binding: TableNode, context: ConsistencyContext): void {
+  const deliver = binding.entries.get("deliver");
+  const reject = binding.entries.get("reject");
+  if (deliver !== undefined && reject !== undefined) {
+    context.report(diagnostic("SMTPD111", "A binding either delivers or rejects, not both", spanOf(reject.key), {
+      secondary: [{ ...spanOf(deliver.key), label: "delivers here" }],
+      help: "Remove one of the two.",
+    }));
+  } else if (deliver === undefined && reject === undefined) {
+    context.report(
+      diagnostic("SMTPD111", "This binding does not say what becomes of its recipients", spanOf(binding.place), {
+        help: 'Add deliver = ["channel"] or reject = "550 5.1.1 No such user".',
+      }),
+    );
+  }
+  for (const text of textsAt(binding, "recipients")) {
+    const parsed = parsePattern(text.value);
+    if (parsed.ok || text.value === "") continue;
+    const message = `Invalid recipient pattern ${quote(text.value)}: ${parsed.reason}`;
+    context.report(diagnostic("SMTPD107", message, spanOf(text.place), { help: parsed.help }));
+  }
+}
+
+function checkListener(listener: TableNode, context: ConsistencyContext): void {
+  const tls = tableAt(listener, "tls");
+  const mode = tls === undefined ? undefined : textAt(tls, "mode");
+  if (tls !== undefined && mode !== undefined && ["starttls", "required", "implicit"].includes(mode.value)) {
+    const missing = ["certificate", "private_key"].filter((key) => !tls.entries.has(key));
+    if (missing.length > 0) {
+      const message = `TLS mode ${quote(mode.value)} needs ${missing.map(quote).join(" and ")}`;
+      const help = 'Add certificate = "tls/cert.pem" and private_key = "tls/key.pem" (PEM files), or set mode = "off".';
+      context.report(diagnostic("SMTPD110", message, spanOf(mode.place), { help }));
+    }
+  }
+  checkMinimum(listener, "max_recipients", MIN_RECIPIENTS, "recipients (RFC 5321 §4.5.3.1.8)", wholeNumber, context);
+  checkMinimum(listener, "max_message_size", 64 * 1024, "bytes (RFC 5321 §4.5.3.1.7)", parseSize, context);
+}
+
+/** Lower limits work, but clients may count on what the RFC promises them. */
+function checkMinimum(
+  table: TableNode,
+  key: string,
+  minimum: number,
+  unit: string,
+  parse: (value: number | string) => Parsed,
+  context: ConsistencyContext,
+): void {
+  const value = quantityAt(table, key, parse);
+  const node = table.entries.get(key)?.node;
+  if (node === undefined || value === undefined || value < 1 || value >= minimum) return;
+  const message = `${quote(key)} is below the minimum of ${minimum} ${unit}`;
+  const help = "Clients may rely on the minimum and fail below it. Raise the limit unless you mean it.";
+  context.report(diagnostic("SMTPD201", message, spanOf(node.place), { help }));
+}
+
+function checkRetry(channel: TableNode, context: ConsistencyContext): void {
+  const retry = tableAt(channel, "retry");
+  const maximum = retry?.entries.get("max_delay");
+  const initial = retry?.entries.get("first_delay");
+  if (retry === undefined || maximum === undefined || initial === undefined) return;
+  const first = quantityAt(retry, "first_delay", parseDuration);
+  const last = quantityAt(retry, "max_delay", parseDuration);
+  if (first === undefined || last === undefined || first <= last) return;
+  context.report(diagnostic("SMTPD112", '"max_delay" is shorter than "first_delay"', spanOf(maximum.node.place), {
+    secondary: [{ ...spanOf(initial.node.place), label: "the first wait" }],
+    help: "Delays begin with first_delay and grow up to max_delay.",
+  }));
+}
+
+/** A number or text with a unit; undefined when absent or malformed, which the schema reports. */
+function quantityAt(table: TableNode, key: string, parse: (value: number | string) => Parsed): number | undefined {
+  const node = table.entries.get(key)?.node;
+  if (node?.kind !== "scalar" || (typeof node.value !== "number" && typeof node.value !== "string")) return undefined;
+  const parsed = parse(node.value);
+  return parsed.ok ? parsed.value : undefined;
+}
+
+function wholeNumber(value: number | string): Parsed {
+  return typeof value === "number" ? { ok: true, value } : { ok: false, message: "must be a number" };
+}
+
+interface Endpoint {
+  readonly table: TableNode;
+  /** `any`: every address of both families. */
+  readonly address: string;
+  readonly port: number;
+}
+
+function checkEndpoints(listeners: readonly TableNode[], context: ConsistencyContext): void {
+  const earlier = new Map<number, Endpoint[]>();
+  for (const table of listeners) {
+    const portNode = table.entries.get("port")?.node;
+    const address = table.entries.has("listen_ip") ? canonicalAddress(textAt(table, "listen_ip")?.value ?? "") : "any";
+    if (portNode?.kind !== "scalar" || typeof portNode.value !== "number" || portNode.value === 0) continue;
+    if (address === undefined) continue;
+    const port = portNode.value;
+    const others = earlier.get(port) ?? [];
+    const other = others.find((candidate) => overlaps(candidate.address, address));
+    if (other !== undefined) {
+      const otherPort = other.table.entries.get("port")?.node.place ?? other.table.place;
+      const where = address === "any" ? `Port ${port}` : `Port ${port} of ${address}`;
+      context.report(diagnostic("SMTPD108", `${where} already belongs to another listener`, spanOf(portNode.place), {
+        secondary: [{
+          ...spanOf(otherPort),
+          label: other.address === "any" ? "taken here on every address" : "taken here",
+        }],
+        help: "Give each listener a port or a listen_ip of its own.",
+      }));
+    }
+    earlier.set(port, [...others, { table, address, port }]);
+  }
+}
+
+function overlaps(left: string, right: string): boolean {
+  if (left === right || left === "any" || right === "any") return true;
+  const both = [left, right];
+  // "::" takes IPv4 too on most systems; "0.0.0.0" only IPv4.
+  if (both.includes("::")) return true;
+  return both.includes("0.0.0.0") && both.every((address) => isIP(address) === 4);
+}
+
+function canonicalAddress(text: string): string | undefined {
+  const family = isIP(text);
+  if (family === 0) return undefined;
+  if (family === 4 || text.includes("%")) return text;
+  return new URL(`http://[${text}]`).hostname.slice(1, -1);
+}

@@ -1,0 +1,303 @@
+/**
+ * The schema of the configuration: every key with its type, bounds, default, description and an example, from which the
+ * loader, the editor's JSON Schema and the reference are made. Rules that concern more than one key are in
+ * `consistency.ts`; options of channel types come from those types. It must not know of files or positions.
+ */
+import { isIP } from "node:net";
+import { domainToASCII } from "node:url";
+import * as v from "valibot";
+import { parseReplyText } from "../smtp/reply.ts";
+import { DEFAULT_MAX_ERRORS, DEFAULT_MAX_MESSAGE_SIZE_BYTES, DEFAULT_MAX_RECIPIENTS } from "../smtp/limits.ts";
+import {
+  durationOption,
+  integerOption,
+  pathOption,
+  secretOption,
+  sizeOption,
+  textOption,
+  textsOption,
+} from "./option.ts";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const KIB = 1024;
+const GIB = 1024 ** 3;
+
+/** Keys that people coming from elsewhere write, lower case without `_` and `-`. Case and underscores alone need no entry. */
+export const SYNONYMS: ReadonlyMap<string, string> = new Map([
+  ["portnum", "port"],
+  ["portnumber", "port"],
+  ["address", "listen_ip"],
+  ["listenaddress", "listen_ip"],
+  ["ip", "listen_ip"],
+  ["bind", "listen_ip"],
+  ["hostname", "host_name"],
+  ["cert", "certificate"],
+  ["certfile", "certificate"],
+  ["key", "private_key"],
+  ["keyfile", "private_key"],
+  ["to", "recipients"],
+  ["match", "recipients"],
+  ["channels", "deliver"],
+  ["maxconnections", "max_concurrency"],
+  ["maxmessages", "session_max_messages"],
+  ["maxsize", "max_message_size"],
+]);
+
+/** Characters of names: they appear in logs, on command lines and in the spool, so plain ASCII without spaces and quotes. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/u;
+
+const name = v.pipe(
+  v.string(),
+  v.maxLength(64, "must not be longer than 64 characters"),
+  v.regex(NAME, 'must begin with a letter or digit and contain only letters, digits, ".", "_" and "-"'),
+  v.description("Name, unique over the whole configuration whatever the kind."),
+  v.examples(["inbound"]),
+);
+
+const description = v.optional(textOption("What it is for, in your words.", "mail from the Internet"));
+
+const tags = v.optional(
+  v.pipe(
+    v.union([v.string(), v.array(v.string())], "expected words separated by spaces, or an array of words"),
+    v.description("Words to filter by in commands, logs and metrics."),
+    v.examples(["listener smtp", ["listener", "smtp"]]),
+    v.transform((value) => typeof value === "string" ? value.split(/\s+/u).filter((tag) => tag !== "") : value),
+    v.array(v.pipe(v.string(), v.regex(NAME, 'must be words of letters, digits, ".", "_" and "-"'))),
+  ),
+  [],
+);
+
+/** A DNS name as A-labels, or an address literal (RFC 5321 §4.1.3). */
+export function canonicalHostName(text: string): string | undefined {
+  const literal = /^\[(IPv6:)?([0-9A-Fa-f:.]+)\]$/u.exec(text);
+  if (literal !== null) return isIP(literal[2] ?? "") === (literal[1] === undefined ? 4 : 6) ? text : undefined;
+  if (/[\p{Cc}\s%/\\:@?#[\]]/u.test(text)) return undefined;
+  const ascii = /^[!-~]*$/u.test(text) ? text : domainToASCII(text);
+  const label = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/u;
+  return ascii.length <= 255 && ascii.split(".").every((part) => label.test(part)) ? ascii : undefined;
+}
+
+function hostName(text: string) {
+  return v.pipe(
+    v.string(),
+    v.rawTransform<string, string>(({ dataset, addIssue, NEVER }) => {
+      const canonical = canonicalHostName(dataset.value);
+      if (canonical !== undefined) return canonical;
+      addIssue({ message: "must be a host name such as mail.example.com" });
+      return NEVER;
+    }),
+    v.description(text),
+    v.examples(["mail.example.com"]),
+  );
+}
+
+const binding = v.strictObject({
+  name,
+  description,
+  tags,
+  recipients: textsOption(
+    'Recipients it takes: addresses, "*@domain", "postmaster", or "*" for all.',
+    ["support@example.com", "*@tickets.example.com"],
+    "a recipient pattern or an array of them",
+  ),
+  deliver: v.optional(
+    textsOption(
+      "Names of the channels that each get a copy.",
+      ["archive"],
+      "the name of a channel or an array of names",
+    ),
+  ),
+  reject: v.optional(v.pipe(
+    v.string(),
+    v.description("The reply that refuses the recipient: code, enhanced code, text."),
+    v.examples(["550 5.1.1 This address has been retired"]),
+    v.rawTransform(({ dataset, addIssue, NEVER }) => {
+      const reply = parseReplyText(dataset.value);
+      if (reply !== undefined) return reply;
+      addIssue({ message: 'must be a 4xx or 5xx reply in ASCII, such as "550 5.1.1 No such user"' });
+      return NEVER;
+    }),
+  )),
+});
+
+const tls = v.strictObject({
+  mode: v.pipe(
+    v.picklist(["off", "starttls", "required", "implicit"]),
+    v.description("off; starttls: offered; required: nothing else before it; implicit: encrypted from the first byte."),
+    v.examples(["starttls"]),
+  ),
+  certificate: v.optional(v.pipe(
+    v.union([
+      pathOption("PEM file.", "tls/cert.pem"),
+      v.strictObject({ file: pathOption("PEM file.", "tls/cert.pem") }),
+    ], "expected the path of a PEM file"),
+    v.description("PEM file with the certificate and its chain, the server's own first."),
+    v.examples(["tls/cert.pem"]),
+    v.transform((value) => typeof value === "string" ? value : value.file),
+  )),
+  private_key: v.optional(secretOption("PEM file with the private key, or where else the key is.", "path")),
+});
+
+const auth = v.strictObject({
+  mode: v.pipe(
+    v.picklist(["off"], 'must be "off": authentication is not available'),
+    v.description("off: clients do not log in."),
+    v.examples(["off"]),
+  ),
+});
+
+function listener(lowestPort: number) {
+  return v.strictObject({
+    name,
+    description,
+    tags,
+    protocol: v.optional(
+      v.pipe(
+        v.picklist(["smtp", "lmtp"]),
+        v.description("smtp, or lmtp (RFC 2033: one reply for each recipient)."),
+        v.examples(["lmtp"]),
+      ),
+      "smtp",
+    ),
+    listen_ip: v.optional(v.pipe(
+      v.string(),
+      v.check((text) => isIP(text) !== 0, "must be an IPv4 or IPv6 address, such as 127.0.0.1 or ::1"),
+      v.description("Address to listen on. Absent: every address, IPv4 and IPv6."),
+      v.examples(["127.0.0.1"]),
+    )),
+    port: integerOption("TCP port.", lowestPort, 65_535, 2525),
+    host_name: v.optional(
+      hostName("Name in banner, greeting and Received. Absent: the host_name of the configuration."),
+    ),
+    banner: v.optional(v.pipe(
+      v.string(),
+      v.regex(/^[ -~]{1,400}$/u, "must be 1 to 400 ASCII characters on one line"),
+      v.description("Text of the 220 line behind the host name. Absent: ESMTP or LMTP with the program's name."),
+      v.examples(["ESMTP Example Ltd"]),
+    )),
+    max_concurrency: v.optional(
+      integerOption("Clients connected at one time; one more gets 421 4.3.2.", 1, 1_000_000, 50),
+      200,
+    ),
+    session_max_messages: v.optional(
+      integerOption("Messages in one session; one more gets 451 4.5.3. Absent: any number.", 1, 1_000_000_000, 4),
+    ),
+    // An hour is far more than a mail client or a relay needs, and an end to those who only hold connections open.
+    session_timeout: v.optional(
+      durationOption("How long a client may be connected in all.", "1h", { minimum: SECOND, maximum: 7 * DAY }),
+      "1h",
+    ),
+    max_message_size: v.optional(
+      sizeOption("Largest message.", "25MiB", { minimum: KIB, maximum: 4 * GIB }),
+      DEFAULT_MAX_MESSAGE_SIZE_BYTES,
+    ),
+    max_recipients: v.optional(
+      integerOption("Recipients of one message; RFC 5321 §4.5.3.1.8 wants at least 100.", 1, 1_000_000, 1000),
+      DEFAULT_MAX_RECIPIENTS,
+    ),
+    max_errors: v.optional(
+      integerOption("Erroneous commands before the session ends with 421.", 1, 1_000_000, 20),
+      DEFAULT_MAX_ERRORS,
+    ),
+    line_endings: v.optional(
+      v.pipe(
+        v.picklist(["strict", "normalize"]),
+        v.description("strict: only CRLF ends a line, the rest is refused; normalize: bare CR and LF are repaired."),
+        v.examples(["normalize"]),
+      ),
+      "strict",
+    ),
+    tls: v.optional(v.pipe(tls, v.description("Encryption. Absent: off.")), { mode: "off" }),
+    auth: v.optional(v.pipe(auth, v.description("Log-in of clients. Absent: off."))),
+    binding: v.optional(v.pipe(v.array(binding), v.description("Rules of this listener, before the shared ones.")), []),
+  });
+}
+
+const spool = v.strictObject({
+  url: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^(?:memory:|sqlite:(?:[^\p{Cc}]+))$/u, 'must be "sqlite:PATH" or "memory:"'),
+      v.description('Where accepted messages are kept: "sqlite:PATH", or "memory:" which forgets them at the end.'),
+      v.examples(["sqlite:spool/smtpd.db"]),
+      v.metadata({ path: true, after: "sqlite:" }),
+    ),
+    "sqlite:spool/smtpd.db",
+  ),
+  min_free_space: v.optional(
+    sizeOption("Below this much free disk space, new mail gets 452 4.3.1.", "64MiB", {
+      minimum: 0,
+      maximum: 1024 * GIB,
+    }),
+    "64MiB",
+  ),
+});
+
+const retry = v.strictObject({
+  first_delay: v.optional(
+    durationOption("Wait after the first failure; doubled after each further one.", "1m", {
+      minimum: SECOND,
+      maximum: DAY,
+    }),
+    "1m",
+  ),
+  max_delay: v.optional(
+    durationOption("The longest wait between two attempts.", "1h", { minimum: SECOND, maximum: 7 * DAY }),
+    "1h",
+  ),
+});
+
+/** Keys that channels of every type have. */
+export const channelSchema = v.strictObject({
+  name,
+  type: v.pipe(v.string(), v.description("Kind of channel."), v.examples(["maildir"])),
+  description,
+  tags,
+  max_concurrency: v.optional(integerOption("Deliveries attempted at one time.", 1, 1000, 10), 10),
+  timeout: v.optional(
+    durationOption("An attempt that takes longer has failed.", "5m", { minimum: SECOND, maximum: DAY }),
+    "5m",
+  ),
+  retry: v.optional(v.pipe(retry, v.description("When failed attempts are repeated.")), {}),
+  max_age: v.optional(
+    durationOption("A message older than this is given up at the next failure.", "5d", {
+      minimum: 0,
+      maximum: 60 * DAY,
+    }),
+    "5d",
+  ),
+});
+
+const include = v.optional(textsOption(
+  "Further files, relative to this one; * and ? are wildcards. Their tables come before this file's own.",
+  ["conf.d/*.toml"],
+  "a path or an array of paths",
+));
+
+/** The whole configuration. What is in a channel's table depends on its type and is checked on its own. */
+export function settingsSchema(lowestPort: 0 | 1) {
+  return v.strictObject({
+    // Known here for its description; the reader has taken it out of the tree.
+    include,
+    host_name: v.optional(hostName("Name in banners, greetings and Received. Absent: the system's host name.")),
+    shutdown_grace: v.optional(
+      durationOption("How long a stop waits for transactions in progress.", "30s", { minimum: 0, maximum: HOUR }),
+      "30s",
+    ),
+    spool: v.optional(v.pipe(spool, v.description("The durable store of accepted messages.")), {}),
+    listener: v.optional(v.pipe(v.array(listener(lowestPort)), v.description("Where clients connect.")), []),
+    binding: v.optional(
+      v.pipe(v.array(binding), v.description("Rules for recipients, tried in order after a listener's own.")),
+      [],
+    ),
+    channel: v.optional(v.pipe(v.array(v.looseObject({})), v.description("Ways out for messages.")), []),
+  });
+}
+
+export type Settings = v.InferOutput<ReturnType<typeof settingsSchema>>;
+export type ListenerSettings = Settings["listener"][number];
+export type BindingSettings = Settings["binding"][number];
+export type ChannelSettings = v.InferOutput<typeof channelSchema>;
