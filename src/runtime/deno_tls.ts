@@ -1,0 +1,130 @@
+/**
+ * TLS on an accepted Deno connection: the connection as a stream, and node:tls above it. It must not know what is said
+ * over it, nor when the connection itself is closed: that is its owner's business.
+ */
+import process from "node:process";
+import { Duplex } from "node:stream";
+import type { SecureContext, TLSSocket } from "node:tls";
+import { transportError } from "./failures.ts";
+import type { ReadBuffer } from "./read_buffer.ts";
+import { type TlsInfo, TransportError } from "./runtime.ts";
+import { shownServerName } from "./tls_identity.ts";
+
+/** Where the decrypted bytes go. After `end` or `fail` nothing more comes. */
+export interface TlsSink {
+  data(bytes: Uint8Array): void;
+  end(): void;
+  fail(error: TransportError): void;
+}
+
+export class TlsChannel {
+  readonly #socket: TLSSocket;
+  readonly #sink: TlsSink;
+  #handshake: PromiseWithResolvers<TlsInfo> | undefined = Promise.withResolvers();
+  /** Settles when the handshake is over. */
+  readonly secured: Promise<TlsInfo>;
+
+  constructor(connection: Deno.TcpConn, buffer: ReadBuffer, context: SecureContext, sink: TlsSink) {
+    const { TLSSocket } = process.getBuiltinModule("node:tls");
+    this.#sink = sink;
+    this.secured = (this.#handshake as PromiseWithResolvers<TlsInfo>).promise;
+    // The declaration wants a net.Socket; any stream will do.
+    const stream = new ConnectionStream(connection, buffer) as unknown as import("node:net").Socket;
+    this.#socket = new TLSSocket(stream, { isServer: true, secureContext: context });
+    this.#socket.on("secure", () => this.#onSecure());
+    this.#socket.on("data", (bytes: Uint8Array) => sink.data(bytes));
+    this.#socket.on("end", () => this.#onEnd());
+    this.#socket.on("error", (error) => this.#onError(error));
+    this.#socket.on("close", () => this.#onEnd());
+  }
+
+  /** Whether the handshake has not ended yet. */
+  get isShakingHands(): boolean {
+    return this.#handshake !== undefined;
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#socket.write(bytes, (error) => error ? reject(error) : resolve());
+    });
+  }
+
+  /** Tells the peer that nothing more comes; what it still sends is read and goes to the sink. */
+  finish(): Promise<void> {
+    this.#socket.resume();
+    return new Promise((resolve) => this.#socket.end(resolve));
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Ends everything at once; a pending handshake rejects with `error`, pending writes reject. */
+  destroy(error: TransportError): void {
+    this.#handshake?.reject(error);
+    this.#handshake = undefined;
+    this.#socket.destroy();
+  }
+
+  #onSecure(): void {
+    const handshake = this.#handshake;
+    this.#handshake = undefined;
+    handshake?.resolve({
+      version: this.#socket.getProtocol() ?? "",
+      cipher: this.#socket.getCipher().name,
+      ...shownServerName("servername" in this.#socket ? this.#socket.servername : undefined),
+    });
+  }
+
+  #onEnd(): void {
+    if (this.#handshake === undefined) return this.#sink.end();
+    this.#onError(new TransportError("The TLS handshake failed: the peer has ended the connection.", "ETLS"));
+  }
+
+  #onError(error: Error): void {
+    const handshake = this.#handshake;
+    this.#handshake = undefined;
+    if (handshake === undefined) return this.#sink.fail(transportError("Cannot go on", error));
+    handshake.reject(
+      error instanceof TransportError ? error : new TransportError("The TLS handshake failed.", "ETLS", error),
+    );
+  }
+}
+
+/** A connection as node:tls wants it. The connection stays open when the stream is destroyed. */
+class ConnectionStream extends Duplex {
+  readonly #connection: Deno.TcpConn;
+  readonly #buffer: ReadBuffer;
+
+  constructor(connection: Deno.TcpConn, buffer: ReadBuffer) {
+    super({ allowHalfOpen: true });
+    this.#connection = connection;
+    this.#buffer = buffer;
+  }
+
+  override _read(): void {
+    this.#connection.read(this.#buffer.next()).then(
+      // A copy, because the stream may keep it while the buffer is read into again.
+      (count) => this.push(count === null ? null : this.#buffer.filled(count).slice()),
+      (error) => this.destroy(error),
+    );
+  }
+
+  override _write(chunk: Uint8Array, _encoding: string, done: (error?: Error) => void): void {
+    writeAll(this.#connection, chunk).then(() => done(), done);
+  }
+
+  override _final(done: () => void): void {
+    this.#connection.closeWrite().then(done, done);
+  }
+}
+
+/** Writes all of it, in as many steps as the system needs. */
+export async function writeAll(connection: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
+  let at = await connection.write(bytes);
+  while (at < bytes.length) at += await connection.write(bytes.subarray(at));
+}
