@@ -1,0 +1,100 @@
+/** What the tests of channels share: jobs, a context on real files, a folder that goes away, and Python as a second reader. */
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { ChannelContext, Job } from "../../src/channel/channel.ts";
+import { silentLog } from "../../src/observe/log.ts";
+import { nodeFiles } from "../../src/runtime/node_files.ts";
+import type { Files, Processes, ProcessIdentity } from "../../src/runtime/runtime.ts";
+import type { Envelope } from "../../src/spool/spool.ts";
+
+/** Saturday; the day is of one digit on purpose. */
+export const RECEIVED_AT_MS = Date.UTC(2026, 7, 1, 9, 8, 7);
+
+export const HERE: ProcessIdentity = { place: "machine/boot", pid: 4242, startedAt: "100" };
+
+export function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** A job of that content in pieces of `pieceBytes`, for r1@example.com, r2@example.com, … */
+export function jobOf(
+  content: string | Uint8Array,
+  recipients = 1,
+  firstId = 1,
+  envelope: Partial<Envelope> = {},
+  pieceBytes = 65_536,
+): Job {
+  const bytes = typeof content === "string" ? bytesOf(content) : content;
+  return {
+    message: {
+      id: `message-${firstId}`,
+      receivedAtMs: RECEIVED_AT_MS,
+      sizeBytes: bytes.length,
+      envelope: {
+        reversePath: "sender@example.org",
+        body: "8bitmime",
+        smtputf8: false,
+        origin: { session: "s1", listener: "in", address: "127.0.0.1", helo: "client", protocol: "ESMTP" },
+        ...envelope,
+      },
+    },
+    recipients: Array.from({ length: recipients }, (_, index) => ({
+      deliveryId: firstId + index,
+      delivery: { recipient: `r${index + 1}@example.com`, channel: "box", binding: "all" },
+      attempts: 0,
+    })),
+    async *content() {
+      for (let at = 0; at < bytes.length; at += pieceBytes) {
+        yield await Promise.resolve(bytes.subarray(at, at + pieceBytes));
+      }
+    },
+  };
+}
+
+/** A context on this machine's files; `changes` replaces some of the operations. */
+export function contextOf(changes: Partial<Files> = {}, processes: Partial<Processes> = {}): ChannelContext {
+  let counter = 0;
+  return {
+    name: "box",
+    hostName: "mail.example.com",
+    log: silentLog,
+    runtime: {
+      files: { ...nodeFiles(), ...changes },
+      clock: {
+        nowMs: () => Date.now(),
+        monotonicMs: () => performance.now(),
+        after: (delayMs, call) => {
+          const timer = setTimeout(call, delayMs);
+          return { [Symbol.dispose]: () => clearTimeout(timer) };
+        },
+        every: () => {
+          throw new Error("No channel needs a ticker");
+        },
+      },
+      random: {
+        bytes: (count) => Uint8Array.from({ length: count }, () => counter++),
+        fraction: () => 0.5,
+      },
+      processes: {
+        pid: HERE.pid,
+        identity: () => Promise.resolve(HERE),
+        alive: (identity: ProcessIdentity) => Promise.resolve(identity.startedAt === HERE.startedAt),
+        ...processes,
+      } as Processes,
+    },
+  };
+}
+
+export async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "smtpd-channel-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Runs a Python program with arguments and returns what it prints as JSON. */
+export async function python(program: string, ...args: readonly string[]): Promise<unknown> {
+  const { stdout } = await promisify(execFile)("python3", ["-c", program, ...args], { maxBuffer: 256 * 1_024 * 1_024 });
+  return JSON.parse(stdout);
+}
