@@ -1,0 +1,20 @@
+/**
+ * Finds the dialogs: every `*.dialog` file beside this one. It must not know how they are played.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Dialog, parseDialogs } from "./dialog.ts";
+
+export interface DialogFile {
+  readonly name: string;
+  readonly dialogs: readonly Dialog[];
+}
+
+/** All files in order of their names. Throws `DialogSyntaxError` on the first mistake in any of them. */
+export function dialogFiles(): readonly DialogFile[] {
+  const names = readdirSync(import.meta.dirname).filter((name) => name.endsWith(".dialog")).sort();
+  return names.map((name) => ({
+    name,
+    dialogs: parseDialogs(readFileSync(join(import.meta.dirname, name), "utf8"), name),
+  }));
+}
