@@ -4,7 +4,7 @@
 import { channelTypes } from "../channel/registry.ts";
 import type { Config } from "../config/config.ts";
 import { findConfigFile, loadConfig } from "../config/load.ts";
-import { renderDiagnostics } from "../config/render.ts";
+import { renderText } from "../config/render.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { CommandError, exitCode } from "./exit.ts";
 import { wantsColour } from "./terminal.ts";
@@ -22,7 +22,9 @@ export async function loadConfiguration(runtime: Runtime, given: string | undefi
   const result = await loadConfig(found.file, { files, channels: channelTypes, hostName: processes.hostName });
   if (result.diagnostics.length > 0) {
     const colour = wantsColour(runtime, "err");
-    processes.stdio.writeErr(renderDiagnostics(result.diagnostics, result.sources, { colour }));
+    const columns = processes.stdio.columns();
+    const width = columns === undefined ? {} : { width: columns };
+    processes.stdio.writeErr(renderText(result.diagnostics, result.sources, { colour, ...width }));
   }
   if (result.config === undefined) {
     throw new CommandError(`The configuration "${found.file}" has errors, see above`, exitCode.configuration);
