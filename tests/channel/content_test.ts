@@ -64,11 +64,16 @@ test("content: the lock passes on in order, and a signal takes one out of the qu
   assert.deepEqual(order, ["gone"]);
   first[Symbol.dispose]();
   first[Symbol.dispose]();
+  const newcomer = mutex.acquire(never.signal).then((held) => {
+    order.push("newcomer");
+    held[Symbol.dispose]();
+  });
   const held = await second;
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(order, ["gone", "second"]);
   held[Symbol.dispose]();
-  await third;
+  await Promise.all([third, newcomer]);
+  assert.deepEqual(order, ["gone", "second", "third", "newcomer"]);
   (await mutex.acquire(never.signal))[Symbol.dispose]();
   await assert.rejects(mutex.acquire(AbortSignal.abort(new Error("Too late"))), /Too late/);
 });

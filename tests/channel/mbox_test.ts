@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { appendFile, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import fc from "fast-check";
-import { lockText } from "../../src/channel/dot_lock.ts";
+import { lockText, takeLock } from "../../src/channel/dot_lock.ts";
 import { mboxChannel } from "../../src/channel/mbox.ts";
 import { asctime, MboxEncoder, separatorLine } from "../../src/channel/mbox_format.ts";
 import { FileError } from "../../src/runtime/runtime.ts";
@@ -212,30 +212,39 @@ test("mbox: a living holder's lock is respected however old, an unknown one's on
   assert.deepEqual(await readdir(folder.path), ["box"]);
 });
 
-test("mbox: of two that break the same forgotten lock none removes the other's new one", async () => {
+test("mbox: a forgotten lock is broken by one, though another judged it at the same moment", async () => {
   await using folder = await temporaryFolder();
-  const path = `${folder.path}/box`;
-  let inside = 0;
-  let most = 0;
-  const files = nodeFiles();
-  const watched: Partial<Files> = {
-    open: async (name, how, mode) => {
-      const file = await files.open(name, how, mode);
-      if (name === path) most = Math.max(most, ++inside);
-      return file;
+  const lock = `${folder.path}/box.lock`;
+  await writeFile(lock, lockText({ ...HERE, startedAt: "other" }));
+  const abort = new AbortController();
+  let judged = 0;
+  let otherIsDone = () => {};
+  const done = new Promise<void>((resolve) => otherIsDone = resolve);
+  const isAlive = (identity: { readonly startedAt: string }) => identity.startedAt === HERE.startedAt;
+  // The slow one has judged for the second time, under the right to break, and sleeps before it acts on its verdict.
+  const slow = impatient({
+    alive: async (identity) => {
+      if (++judged === 2) await done;
+      return isAlive(identity);
     },
-    remove: async (name) => {
-      if (name === `${path}.lock`) inside = Math.max(0, inside - 1);
-      await files.remove(name);
-    },
-  };
-  await writeFile(`${path}.lock`, lockText({ ...HERE, startedAt: "other" }));
-  await writeFile(`${path}.lock.break`, lockText({ ...HERE, startedAt: "other" }));
-  const channels = await Promise.all([1, 2, 3, 4, 5].map(() => mboxChannel.open({ path }, contextOf(watched))));
-  const outcomes = await Promise.all(channels.map((channel, id) => outcomesOf(channel, jobOf("Hi\r\n", 1, id))));
-  assert.deepEqual(outcomes.flat().map(({ kind }) => kind), Array(5).fill("delivered"));
-  assert.equal(most, 1);
-  assert.equal((await python(READ_MBOX, path) as unknown[]).length, 5);
+  });
+  const slowTake = takeLock(slow.runtime, lock, abort.signal);
+  while (judged < 2) await new Promise((resolve) => setImmediate(resolve));
+  // The other gets the lock now, or waits until it gives up.
+  const otherTake = takeLock(impatient().runtime, lock, abort.signal);
+  const other = await otherTake.then(() => "held", () => "waited");
+  otherIsDone();
+  const first = await slowTake.then(() => "held", () => "waited");
+  assert.deepEqual([first, other].sort(), ["held", "waited"]);
+  assert.deepEqual(await readdir(folder.path), ["box.lock"]);
+});
+
+test("mbox: the right to break a lock is itself taken over from a dead process", async () => {
+  await using opened = await open();
+  await writeFile(`${opened.path}.lock`, lockText({ ...HERE, startedAt: "other" }));
+  await writeFile(`${opened.path}.lock.break`, lockText({ ...HERE, startedAt: "other" }));
+  assert.equal((await outcomesOf(opened.channel, jobOf("Hi\r\n")))[0]?.kind, "delivered");
+  assert.deepEqual(await readdir(opened.path.replace(/\/box$/, "")), ["box"]);
 });
 
 test("mbox: waiting for the lock and for the turn ends when the signal does", async () => {

@@ -214,6 +214,25 @@ test("controller: deferred and failed outcomes are settled as such, and a retry 
   assert.equal(later?.state, "done");
 });
 
+test("controller: a retry that is due before the next look at the spool is made in time", async () => {
+  let attempts = 0;
+  const deliver: Deliver = async function* (job) {
+    for (const { deliveryId } of job.recipients) {
+      attempts++;
+      yield await Promise.resolve({ kind: "deferred", deliveryId, detail: "Not yet" });
+    }
+  };
+  const retry = { firstDelayMs: 500, maxDelayMs: HOUR_MS, maxAgeMs: HOUR_MS };
+  const { clock, spool, controller } = world({ box: { deliver, config: { retry } } });
+  controller.start();
+  await clock.advance(300);
+  controller.accept(spool.add("m1", [["a@x", "box"]], CLAIM_MS));
+  await clock.advance(499);
+  assert.equal(attempts, 1);
+  await clock.advance(1);
+  assert.equal(attempts, 2);
+});
+
 test("controller: a message that fails again after its maximum age is given up and says why", async () => {
   const deliver: Deliver = async function* (job) {
     for (const { deliveryId } of job.recipients) {
@@ -245,29 +264,30 @@ test("controller: an attempt beyond its time is aborted and tried again", async 
   assert.match(entry?.detail ?? "", /longer than 60 s/);
 });
 
-test("controller: a channel deaf to its signal is abandoned, its slot is free again, its late words ignored", async () => {
-  let speak = () => {};
-  let jobs = 0;
-  const deliver: Deliver = async function* (job) {
-    jobs++;
-    await new Promise<void>((resolve) => speak = resolve);
-    for (const { deliveryId } of job.recipients) yield delivered(deliveryId);
-  };
-  const { clock, spool, controller } = world({ box: { deliver, config: { maxConcurrency: 1 } } });
-  controller.accept(spool.add("m1", [["a@x", "box"]], CLAIM_MS));
-  controller.accept(spool.add("m2", [["a@x", "box"]], CLAIM_MS));
-  controller.start();
-  await clock.advance(62_000);
-  assert.equal(jobs, 1);
-  const late = speak;
-  await clock.advance(5_000);
-  assert.equal(jobs, 2);
-  late();
-  await settled();
-  assert.equal(spool.count("done"), 0);
-  assert.equal(spool.settlements.get("token-1")?.length, 1);
-  assert.equal(spool.stale, 0);
-});
+for (const late of ["speaks", "ends", "throws"] as const) {
+  test(`controller: a channel deaf to its signal is abandoned once; that it ${late} later changes nothing`, async () => {
+    const wake: (() => void)[] = [];
+    const deliver: Deliver = async function* (job, signal) {
+      await new Promise<void>((resolve) => wake.push(resolve));
+      if (late === "throws") throw new Error("Too late");
+      if (late === "ends" && signal.aborted) return;
+      for (const { deliveryId } of job.recipients) yield delivered(deliveryId);
+    };
+    const { clock, spool, controller } = world({ box: { deliver, config: { maxConcurrency: 1 } } });
+    for (const id of ["m1", "m2", "m3"]) controller.accept(spool.add(id, [["a@x", "box"]], CLAIM_MS));
+    controller.start();
+    await clock.advance(62_000);
+    assert.equal(wake.length, 1);
+    await clock.advance(5_000);
+    assert.equal(wake.length, 2);
+    wake[0]?.();
+    await settled();
+    assert.equal(wake.length, 2, "the slot was given away twice");
+    assert.equal(spool.count("done"), 0);
+    assert.equal(spool.settlements.get("token-1")?.length, 1);
+    assert.equal(spool.stale, 0);
+  });
+}
 
 test("controller: the leases of long attempts and of waiting jobs are renewed, so nobody else gets them", async () => {
   const { state, deliver } = gate();
@@ -346,6 +366,17 @@ test("controller: stop lets running attempts finish within the grace and gives b
   assert.equal([...spool.entries.values()].every((entry) => entry.attempts === 0), true);
   assertSettledOnce(spool);
   assert.equal(clock.pending, 0);
+});
+
+test("controller: leases that arrive while it stops are given back unattempted", async () => {
+  const { state, deliver } = gate();
+  const { clock, spool, controller } = world({ box: deliver });
+  spool.add("m1", [["a@x", "box"]]);
+  controller.start();
+  const stopped = controller.stop(1_000);
+  await clock.during(stopped, 10_000);
+  assert.deepEqual(state.jobs, []);
+  assert.deepEqual(spool.settlements.get("token-1"), [{ kind: "returned" }]);
 });
 
 test("controller: stop aborts what outlasts the grace, and gives back what even then does not end", async () => {
