@@ -4,7 +4,7 @@
 import { channelTypes } from "../channel/registry.ts";
 import type { Config } from "../config/config.ts";
 import { findConfigFile, loadConfig } from "../config/load.ts";
-import { renderText } from "../config/render.ts";
+import { renderDiagnostics } from "../config/render.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { CommandError, exitCode } from "./exit.ts";
 import { wantsColour } from "./terminal.ts";
@@ -24,7 +24,7 @@ export async function loadConfiguration(runtime: Runtime, given: string | undefi
     const colour = wantsColour(runtime, "err");
     const columns = processes.stdio.columns();
     const width = columns === undefined ? {} : { width: columns };
-    processes.stdio.writeErr(renderText(result.diagnostics, result.sources, { colour, ...width }));
+    processes.stdio.writeErr(renderDiagnostics(result.diagnostics, result.sources, { colour, ...width }));
   }
   if (result.config === undefined) {
     throw new CommandError(`The configuration "${found.file}" has errors, see above`, exitCode.configuration);
