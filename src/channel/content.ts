@@ -47,6 +47,11 @@ export function deliveryFields(message: StoredMessage, delivery: NewDelivery, li
   );
 }
 
+/** The directory that holds the file or directory of that absolute path. */
+export function directoryOf(path: string): string {
+  return path.slice(0, Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"))) || "/";
+}
+
 /** A reader of the job's content that may be called once for each recipient without asking the spool each time. */
 export async function reusableContent(job: Job): Promise<() => AsyncIterable<Uint8Array> | Iterable<Uint8Array>> {
   if (job.recipients.length < 2 || job.message.sizeBytes > KEEP_BYTES) return () => job.content();

@@ -14,7 +14,7 @@ import { FileError } from "../runtime/runtime.ts";
 import type { Files, OpenFile } from "../runtime/runtime.ts";
 import type { StoredMessage } from "../spool/spool.ts";
 import type { Channel, ChannelContext, ChannelDefinition, Job, JobRecipient, Outcome } from "./channel.ts";
-import { deliveryFields, GatheringWriter, reusableContent } from "./content.ts";
+import { deliveryFields, directoryOf, GatheringWriter, reusableContent } from "./content.ts";
 
 const schema = v.strictObject({
   path: pathOption("Directory of the Maildir; it is created with its cur, new and tmp when missing"),
@@ -46,6 +46,10 @@ class Maildir implements Channel {
   async create(): Promise<void> {
     for (const name of ["cur", "new", "tmp"]) await this.#files.makeDirectory(`${this.#path}/${name}`, 0o700);
     await this.#files.syncDirectory(this.#path);
+    // A parent that may be searched but not read cannot be opened for this; then it was not made by us either.
+    await this.#files.syncDirectory(directoryOf(this.#path)).catch((error: unknown) => {
+      this.#context.log.debug("parent-not-synced", { path: this.#path, error: String(error) });
+    });
   }
 
   async *deliver(job: Job, signal: AbortSignal): AsyncIterable<Outcome> {

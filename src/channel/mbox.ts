@@ -12,7 +12,7 @@ import { pathOption } from "../config/option.ts";
 import { FileError } from "../runtime/runtime.ts";
 import type { OpenFile } from "../runtime/runtime.ts";
 import type { Channel, ChannelContext, ChannelDefinition, Job, Outcome } from "./channel.ts";
-import { deliveryFields, GatheringWriter, Mutex, reusableContent } from "./content.ts";
+import { deliveryFields, directoryOf, GatheringWriter, Mutex, reusableContent } from "./content.ts";
 import { LockedError, takeLock } from "./dot_lock.ts";
 import { MboxEncoder, separatorLine } from "./mbox_format.ts";
 
@@ -124,10 +124,6 @@ class Mbox implements Channel {
       this.#context.log.warn("lock-left", { channel: this.#context.name, path: lockPath, error: String(error) });
     }
   }
-}
-
-function directoryOf(path: string): string {
-  return path.slice(0, Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"))) || "/";
 }
 
 export const mboxChannel: ChannelDefinition<MboxOptions> = {
