@@ -46,7 +46,7 @@ export class LineEndingWatch {
       const lf = bytes.indexOf(LF, line);
       const cr = bytes.indexOf(CR, line);
       if (lf < 0) return cr >= 0 && cr < bytes.length - 1 ? "bare CR" : undefined;
-      if (cr !== lf - 1) return cr >= 0 && cr < lf ? "bare CR" : "bare LF";
+      if (cr < 0 || cr !== lf - 1) return cr >= 0 && cr < lf ? "bare CR" : "bare LF";
       line = lf + 1;
     }
     return undefined;

@@ -100,7 +100,7 @@ export class StrictDataReader implements DataReader {
   #watchLine(chunk: Uint8Array, line: number, lf: number): void {
     if (this.fault !== undefined) return;
     const cr = chunk.indexOf(CR, line);
-    if (cr !== lf - 1) this.fault = cr >= 0 && cr < lf ? "bare CR" : "bare LF";
+    if (cr < 0 || cr !== lf - 1) this.fault = cr >= 0 && cr < lf ? "bare CR" : "bare LF";
   }
 
   /** From `line` on the chunk has no line end. */
