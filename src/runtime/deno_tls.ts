@@ -18,6 +18,7 @@ export interface TlsSink {
 }
 
 export class TlsChannel {
+  readonly #stream: ConnectionStream;
   readonly #socket: TLSSocket;
   readonly #sink: TlsSink;
   #handshake: PromiseWithResolvers<TlsInfo> | undefined = Promise.withResolvers();
@@ -28,9 +29,12 @@ export class TlsChannel {
     const { TLSSocket } = process.getBuiltinModule("node:tls");
     this.#sink = sink;
     this.secured = (this.#handshake as PromiseWithResolvers<TlsInfo>).promise;
+    this.#stream = new ConnectionStream(connection, buffer);
+    // Without this a broken connection would look like an orderly end.
+    this.#stream.on("error", (error) => this.#onError(error));
     // The declaration wants a net.Socket; any stream will do.
-    const stream = new ConnectionStream(connection, buffer) as unknown as import("node:net").Socket;
-    this.#socket = new TLSSocket(stream, { isServer: true, secureContext: context });
+    const carrier = this.#stream as unknown as import("node:net").Socket;
+    this.#socket = new TLSSocket(carrier, { isServer: true, secureContext: context });
     this.#socket.on("secure", () => this.#onSecure());
     this.#socket.on("data", (bytes: Uint8Array) => sink.data(bytes));
     this.#socket.on("end", () => this.#onEnd());
@@ -51,16 +55,17 @@ export class TlsChannel {
 
   /** Tells the peer that nothing more comes; what it still sends is read and goes to the sink. */
   finish(): Promise<void> {
-    this.#socket.resume();
+    this.resume();
     return new Promise((resolve) => this.#socket.end(resolve));
   }
 
+  /** Holds the peer back. The encrypted bytes are what is not read, because a paused TLSSocket on Deno reads on. */
   pause(): void {
-    this.#socket.pause();
+    this.#stream.hold();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#stream.release();
   }
 
   /** Ends everything at once; a pending handshake rejects with `error`, pending writes reject. */
@@ -99,6 +104,8 @@ export class TlsChannel {
 class ConnectionStream extends Duplex {
   readonly #connection: Deno.TcpConn;
   readonly #buffer: ReadBuffer;
+  #isHeld = false;
+  #wantsBytes = false;
 
   constructor(connection: Deno.TcpConn, buffer: ReadBuffer) {
     super({ allowHalfOpen: true });
@@ -106,7 +113,18 @@ class ConnectionStream extends Duplex {
     this.#buffer = buffer;
   }
 
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    if (this.#wantsBytes) this._read();
+  }
+
   override _read(): void {
+    this.#wantsBytes = this.#isHeld;
+    if (this.#isHeld) return;
     this.#connection.read(this.#buffer.next()).then(
       // A copy, because the stream may keep it while the buffer is read into again.
       (count) => this.push(count === null ? null : this.#buffer.filled(count).slice()),

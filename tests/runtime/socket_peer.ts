@@ -1,5 +1,6 @@
 /** Clients over node:net and node:tls for tests of the network, and key pairs made on the spot. */
 import { connect as connectPlain, type Socket } from "node:net";
+import { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { generate } from "selfsigned";
 import { currentRuntime } from "../../src/runtime/current.ts";
@@ -76,7 +77,12 @@ export async function openTls(): Promise<Connected> {
   plain.on("error", () => {});
   const transport = await server.next();
   const shaking = transport.startTls?.(identity, new Uint8Array(0));
-  const peer = new SocketPeer(connectTls({ socket: plain, rejectUnauthorized: false }), plain);
+  const gate = new Gate(plain);
+  const peer = new SocketPeer(
+    connectTls({ socket: gate as unknown as Socket, rejectUnauthorized: false }),
+    plain,
+    gate,
+  );
   await shaking;
   return connected(server, transport, peer);
 }
@@ -93,6 +99,56 @@ function connected(server: Server, transport: Transport, peer: SocketPeer): Conn
   };
 }
 
+/**
+ * A stream between a TCP socket and the TLS client above it that can hold bytes back and tells when they are, because a
+ * paused TLS client on Deno reads on and one on Bun reports bytes as written that it still has.
+ */
+class Gate extends Duplex {
+  readonly #socket: Socket;
+  #isHeld = false;
+  #isWriting = false;
+
+  constructor(socket: Socket) {
+    super({ allowHalfOpen: true });
+    this.#socket = socket;
+    socket.pause();
+    socket.on("data", (bytes: Uint8Array) => {
+      if (!this.push(bytes) || this.#isHeld) socket.pause();
+    });
+    socket.on("end", () => this.push(null));
+    socket.on("close", () => this.destroy());
+  }
+
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#socket.resume();
+  }
+
+  override _read(): void {
+    if (!this.#isHeld) this.#socket.resume();
+  }
+
+  get isHeldBack(): boolean {
+    return this.#isWriting;
+  }
+
+  override _write(bytes: Uint8Array, _encoding: string, done: (error?: Error | null) => void): void {
+    this.#isWriting = true;
+    this.#socket.write(bytes, (error) => {
+      this.#isWriting = false;
+      done(error);
+    });
+  }
+
+  override _final(done: () => void): void {
+    this.#socket.end(done);
+  }
+}
+
 export class SocketPeer implements Peer {
   readonly #socket: Socket;
   readonly #carrier: Socket;
@@ -102,16 +158,22 @@ export class SocketPeer implements Peer {
   #error: Error | undefined;
   #wake: () => void = () => {};
   #wanted = 0;
+  readonly #gate: Gate | undefined;
+  readonly #hold: () => void;
+  readonly #release: () => void;
 
-  /** `carrier` is the TCP connection below, when `socket` is a TLS one. */
-  constructor(socket: Socket, carrier = socket) {
+  /** `carrier` is the TCP connection below and `gate` what lies between, when `socket` is a TLS one. */
+  constructor(socket: Socket, carrier = socket, gate?: Gate) {
     this.#socket = socket;
     this.#carrier = carrier;
-    socket.pause();
+    this.#gate = gate;
+    this.#hold = () => gate === undefined ? socket.pause() : gate.hold();
+    this.#release = () => gate === undefined ? socket.resume() : gate.release();
+    if (gate === undefined) socket.pause();
     socket.on("data", (bytes: Uint8Array) => {
       this.#pieces.push(bytes);
       this.#have += bytes.length;
-      if (this.#have >= this.#wanted) socket.pause();
+      if (this.#have >= this.#wanted) this.#hold();
       this.#wake();
     });
     const end = (error?: Error): void => {
@@ -129,6 +191,10 @@ export class SocketPeer implements Peer {
     return new Promise((resolve, reject) => {
       this.#socket.write(bytes, (error) => error ? reject(error) : resolve());
     });
+  }
+
+  isHeldBack(): boolean {
+    return this.#gate === undefined ? this.#socket.writableLength > 0 : this.#gate.isHeldBack;
   }
 
   async take(count: number): Promise<Uint8Array> {
@@ -160,7 +226,7 @@ export class SocketPeer implements Peer {
     this.#wanted = count;
     while (this.#have < count && !this.#ended) {
       const woken = new Promise<void>((resolve) => this.#wake = resolve);
-      this.#socket.resume();
+      this.#release();
       await woken;
     }
     this.#wanted = 0;

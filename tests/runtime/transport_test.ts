@@ -24,15 +24,22 @@ function openMemory(): Promise<Connected> {
 class TransportPeer implements Peer {
   readonly #transport: Transport;
   #left: Uint8Array = new Uint8Array(0);
+  #isSending = false;
 
   constructor(transport: Transport) {
     this.#transport = transport;
   }
 
+  isHeldBack(): boolean {
+    return this.#isSending;
+  }
+
   async send(bytes: Uint8Array): Promise<void> {
+    this.#isSending = true;
     for (let at = 0; at < bytes.length; at += 16_384) {
       await this.#transport.write(bytes.subarray(at, at + 16_384));
     }
+    this.#isSending = false;
   }
 
   async take(count: number): Promise<Uint8Array> {
