@@ -288,9 +288,8 @@ function helpOf(key: string, schema: SchemaShape): string | undefined {
     | undefined;
   if (described?.description === undefined) return undefined;
   const example = examples?.examples?.[0];
-  return `${key}: ${described.description}${
-    example === undefined ? "" : ` For example ${key} = ${tomlText(example)}.`
-  }`;
+  const text = described.description.replace(/\.?$/u, ".");
+  return `${key}: ${text}${example === undefined ? "" : ` For example ${key} = ${tomlText(example)}.`}`;
 }
 
 /** A value as it is written in TOML, on one line. */

@@ -134,7 +134,7 @@ function checkMinimum(
 ): void {
   const value = quantityAt(table, key, parse);
   const node = table.entries.get(key)?.node;
-  if (node === undefined || value === undefined || value < 1 || value >= minimum) return;
+  if (node === undefined || value === undefined || !(value >= 1 && value < minimum)) return;
   const message = `${quote(key)} is below the minimum of ${minimum} ${unit}`;
   const help = "Clients may rely on the minimum and fail below it. Raise the limit unless you mean it.";
   context.report(diagnostic("SMTPD201", message, spanOf(node.place), { help }));

@@ -75,11 +75,23 @@ const SYNTAX_HELP: ReadonlyMap<string, readonly [message: string, help: string]>
   ["Unexpected token", ["Unexpected $", "Expected a key, a [table] header or a value here."]],
 ]);
 
-function syntaxError(source: Source, index: number, parserMessage: string): ReadResult {
-  const [message, help] = SYNTAX_HELP.get(parserMessage) ?? [parserMessage, undefined];
+function syntaxError(source: Source, parserIndex: number, parserMessage: string): ReadResult {
+  const [index, known] = betterPlace(source.text, parserIndex, parserMessage);
+  const [message, help] = SYNTAX_HELP.get(known) ?? [known, undefined];
   const atEnd = index >= source.text.trimEnd().length;
   const found = atEnd ? "end of the file" : quote(tokenAt(source.text, index));
   return failure(source, index, message.replace("$", () => found), help);
+}
+
+/** Where the parser points behind what is wrong: the place and the message that fit. */
+function betterPlace(text: string, index: number, message: string): readonly [index: number, message: string] {
+  if (message === "Invalid character in escape sequence" && text[index - 1] === "\\") return [index - 1, message];
+  if (message === "The key, equals sign, and value must be on the same line") {
+    const before = text.slice(0, index).trimEnd();
+    const line = before.slice(before.lastIndexOf("\n") + 1).trimStart();
+    if (line.startsWith("[")) return [before.length, "Unterminated table-key"];
+  }
+  return [index, message];
 }
 
 function failure(source: Source, index: number, message: string, help: string | undefined): ReadResult {

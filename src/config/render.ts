@@ -19,7 +19,7 @@ export function renderConcise(finding: Diagnostic): string {
 }
 
 /** All findings with their frames, then a count; empty when there are none. */
-export function renderText(
+export function renderDiagnostics(
   findings: readonly Diagnostic[],
   sources: ReadonlyMap<string, Source>,
   options: RenderOptions = {},
