@@ -3,6 +3,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type Dialog, parseDialogs } from "./dialog.ts";
 
 export interface DialogFile {
@@ -10,11 +11,13 @@ export interface DialogFile {
   readonly dialogs: readonly Dialog[];
 }
 
+const FOLDER = fileURLToPath(new URL(".", import.meta.url));
+
 /** All files in order of their names. Throws `DialogSyntaxError` on the first mistake in any of them. */
 export function dialogFiles(): readonly DialogFile[] {
-  const names = readdirSync(import.meta.dirname).filter((name) => name.endsWith(".dialog")).sort();
+  const names = readdirSync(FOLDER).filter((name) => name.endsWith(".dialog")).sort();
   return names.map((name) => ({
     name,
-    dialogs: parseDialogs(readFileSync(join(import.meta.dirname, name), "utf8"), name),
+    dialogs: parseDialogs(readFileSync(join(FOLDER, name), "utf8"), name),
   }));
 }

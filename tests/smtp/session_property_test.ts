@@ -15,6 +15,7 @@ import { replyFault } from "../dialogs/reply_lines.ts";
 
 const encoder = new TextEncoder();
 const RUNS = { numRuns: 400 };
+const SLOW = { timeout: 60_000 };
 
 const COMMANDS = [
   "EHLO client.example.net",
@@ -113,7 +114,7 @@ function outcome(conversation: Conversation): unknown {
   return [conversation.output(), state, why, questions, stored.map(({ envelope, body }) => [envelope, latin1(body)])];
 }
 
-test("session: any stream, any cut: well-formed replies, the same ones, and rest", () => {
+test("session: any stream, any cut: well-formed replies, the same ones, and rest", SLOW, () => {
   const places = fc.array(fc.nat({ max: 2000 }), { maxLength: 12 });
   fc.assert(
     fc.property(options, stream, stream, places, (given, first, second, cut) => {
@@ -264,7 +265,7 @@ const ENDLESS: readonly Endless[] = [
 ];
 
 for (const { what, opening, pattern, limit, during, ending, atEnd } of ENDLESS) {
-  test(`session: holds no more than its bounds in ${what}`, () => {
+  test(`session: holds no more than its bounds in ${what}`, SLOW, () => {
     const session = createServerSession({ ...DEFAULT_OPTIONS, maxMessageSizeBytes: limit });
     rest(session);
     session.receive(encoder.encode(opening));
