@@ -48,7 +48,7 @@ export function makeMail(id: string, sizeBytes: number): Uint8Array {
   const start = all.indexOf("\r\n", from, "latin1") + 2;
   const lines = all.subarray(start, start + wanted);
   // Never half a line end at the cut.
-  const whole = lines.subarray(0, Math.max(0, lines.lastIndexOf("\r\n", undefined, "latin1") + 2));
+  const whole = lines.subarray(0, Math.max(0, lines.lastIndexOf("\r\n") + 2));
   const body = Buffer.concat([whole, Buffer.from(`the end of ${id}\r\n`)]);
   const header = `X-Test-Id: ${id}\r\nX-Test-Body: ${hashOf(body).toString("hex")}\r\n\r\n`;
   return Buffer.concat([Buffer.from(header, "latin1"), body]);
