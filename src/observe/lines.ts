@@ -102,7 +102,7 @@ export function renderPrettyFields(fields: LogFields, colour: boolean): string {
 export function prettyLine(timeMs: number, level: LogLevel, event: string, fields: string, colour: boolean): string {
   const time = utcTime(timeMs).slice(11);
   const label = level.toUpperCase().padEnd(5);
-  const name = plainWord.test(event) ? event : jsonString(event);
+  const name = plainJson.test(event) ? event : jsonString(event);
   if (!colour) return `${time} ${label} ${name}${fields}\n`;
   return `${dim}${time}${reset} ${levelColour[level]}${label}${reset} ${name}${fields}\n`;
 }

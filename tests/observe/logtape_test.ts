@@ -129,11 +129,11 @@ test("log: lines wait for the timer, for 64 KiB, for an error or for flush, whic
 
 test("log: the pretty form quotes what is not one plain word", () => {
   const { log, written } = start("debug", "pretty");
-  log.with({ session: "s1" }).info("session.opened", { peer: "a b", list: ["x", "y z"], text: "" });
+  log.with({ session: "s1" }).info("session opened", { peer: "a b", list: ["x", "y z"], text: "" });
   log.flush();
   assert.equal(
     written.join(""),
-    '03:04:05.006Z INFO  session.opened session=s1 peer="a b" list=x,"y z" text=""\n',
+    '03:04:05.006Z INFO  session opened session=s1 peer="a b" list=x,"y z" text=""\n',
   );
 });
 
