@@ -161,7 +161,9 @@ class DenoTransport extends BufferedReading implements Transport {
     try {
       return await this.#tls.secured;
     } catch (error) {
-      throw this.#fail(transportError("Cannot shake hands", error, "ETLS"));
+      const failure = this.#fail(transportError("Cannot shake hands", error, "ETLS"));
+      this.failReading(failure);
+      throw failure;
     }
   }
 
