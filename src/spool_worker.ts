@@ -8,12 +8,12 @@ import type { FromThread, ToThread } from "./spool/protocol.ts";
 
 interface WorkerScope {
   onmessage: ((event: { readonly data: ToThread }) => void) | null;
-  postMessage(message: FromThread): void;
+  postMessage(message: FromThread, moved: ArrayBuffer[]): void;
 }
 
 const scope = globalThis as unknown as WorkerScope;
 const thread = new GroupCommit({
-  post: (message) => scope.postMessage(message),
+  post: (message, moved) => scope.postMessage(message, [...moved]),
   soon: (call) => void setImmediate(call),
   after: (delayMs, call) => void setTimeout(call, delayMs),
 });

@@ -2,7 +2,7 @@
  * The life of the SQLite thread: collects what arrives, puts all of it into one transaction with one fsync, answers in the
  * order of arrival, and tidies the file in quiet moments. What requests mean is `sqlite_store.ts`'s business.
  */
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Failure, FromThread, OpenRequest, Operation, Request, Result, ToThread } from "./protocol.ts";
 import { SpoolError } from "./spool.ts";
 import { isSyncFailure, openDatabase, pragma, toSpoolError } from "./sqlite_schema.ts";
@@ -10,7 +10,8 @@ import { SqliteStore } from "./sqlite_store.ts";
 
 /** What the thread's entry point gives. */
 export interface ThreadHost {
-  post(message: FromThread): void;
+  /** `moved`: memory that goes over with the message instead of being cloned. */
+  post(message: FromThread, moved: readonly ArrayBuffer[]): void;
   /** Calls when the messages that have already arrived were delivered. */
   soon(call: () => void): void;
   after(delayMs: number, call: () => void): void;
@@ -44,6 +45,9 @@ export class GroupCommit {
   #path = "";
   #database: DatabaseSync | undefined;
   #store: SqliteStore | undefined;
+  /** Prepared, because `exec` gives no result codes with its errors on every runtime. */
+  #begin: StatementSync | undefined;
+  #commit: StatementSync | undefined;
   #queue: Request[] = [];
   /** `soon`: the next drain is on its way; `later`: only settlements wait. */
   #drain: "none" | "soon" | "later" = "none";
@@ -81,15 +85,17 @@ export class GroupCommit {
     this.#path = open.path;
     try {
       this.#database = openDatabase(open.path, open.maxPages);
+      this.#begin = this.#database.prepare("BEGIN IMMEDIATE");
+      this.#commit = this.#database.prepare("COMMIT");
       const store = new SqliteStore(this.#database, new Uint8Array(open.ring));
       this.#store = store;
       const owner = this.#transaction(false, () => store.register(open.identity, open.expiresAtMs));
-      this.#host.post({ kind: "opened", owner });
+      this.#host.post({ kind: "opened", owner }, []);
       this.#tidyWhenQuiet();
     } catch (error) {
       this.#database?.close();
       const { code, message } = toSpoolError(error, `Cannot open the spool "${open.path}"`);
-      this.#host.post({ kind: "refused", failure: { code, message } });
+      this.#host.post({ kind: "refused", failure: { code, message } }, []);
     }
   }
 
@@ -102,7 +108,7 @@ export class GroupCommit {
     const last = requests.some((request) => request.op === "close");
     // The main thread ends this one when it has the answer.
     if (last) this.#close();
-    this.#host.post({ kind: "results", results });
+    this.#host.post({ kind: "results", results }, contentIn(results));
     if (last) return;
     if (++this.#transactions % CHECKPOINT_EVERY === 0) this.#checkpointWhenLong();
     this.#tidyWhenQuiet();
@@ -163,10 +169,10 @@ export class GroupCommit {
       database.exec(`PRAGMA synchronous = ${synchronous}`);
       this.#synchronous = synchronous;
     }
-    database.exec("BEGIN IMMEDIATE");
+    this.#begin!.run();
     try {
       const value = work();
-      database.exec("COMMIT");
+      this.#commit!.run();
       this.#store!.committed();
       this.#untidy = true;
       return value;
@@ -223,7 +229,8 @@ export class GroupCommit {
       }
       this.#untidy = false;
       if (pragma(database, "freelist_count") > KEPT_FREE_PAGES) {
-        database.exec(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`);
+        // A step for each page, and `exec` makes only one on Deno.
+        database.prepare(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`).all();
         this.#untidy = true;
       }
       this.#logPages("PASSIVE");
@@ -244,4 +251,15 @@ export class GroupCommit {
     }
     database?.close();
   }
+}
+
+/** The memory of the content in the results. It would pile up here until the next garbage collection. */
+function contentIn(results: readonly Result[]): readonly ArrayBuffer[] {
+  const moved: ArrayBuffer[] = [];
+  for (const result of results) {
+    if (!("value" in result) || typeof result.value !== "object" || result.value === null) continue;
+    const bytes = "bytes" in result.value ? result.value.bytes : undefined;
+    if (bytes instanceof Uint8Array && bytes.length > 0 && bytes.buffer instanceof ArrayBuffer) moved.push(bytes.buffer);
+  }
+  return moved;
 }

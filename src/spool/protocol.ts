@@ -123,7 +123,7 @@ export type Request = Operations[Operation]["request"];
 export type Answer<Op extends Operation> = Operations[Op]["answer"];
 
 export interface ContentPiece {
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly last: boolean;
 }
 

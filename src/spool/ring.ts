@@ -21,10 +21,10 @@ export class Ring {
     const size = bytes.length;
     const capacity = this.#bytes.length;
     // A place is in one piece; what is left before the end is taken with it.
-    const skipped = this.#head + size > capacity ? capacity - this.#head : 0;
-    const taken = skipped + size;
+    const fits = this.#head + size <= capacity;
+    const taken = fits ? size : capacity - this.#head + size;
     if (this.#used + taken > capacity) return undefined;
-    const at = skipped > 0 ? 0 : this.#head;
+    const at = fits ? this.#head : 0;
     this.#bytes.set(bytes, at);
     this.#head = at + size;
     this.#used += taken;

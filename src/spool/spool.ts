@@ -138,7 +138,10 @@ export interface Spool extends AsyncDisposable {
   renew(leases: readonly Lease[], forMs: number): Promise<void>;
   /** When the next delivery of each named channel becomes due (queued or lease expired), for channels that have any. */
   nextDue(channels: readonly string[]): Promise<ReadonlyMap<string, number>>;
-  /** The stored content in order. Rejects with `SpoolError` code "gone" when there is no such message. */
+  /**
+   * The stored content in order; each piece is valid until the next one is asked for. Rejects with `SpoolError` code
+   * "gone" when there is no such message.
+   */
   content(messageId: string): AsyncIterable<Uint8Array>;
   list(selection: Selection): Promise<readonly QueueEntry[]>;
   /** Failed attempts of the deliveries a message still has, oldest first. */

@@ -210,6 +210,8 @@ class SqliteSpool implements Spool {
         throw new SpoolError(`Cannot read message "${messageId}": it is not in the spool any more`, "gone");
       }
       if (piece.bytes.length > 0) yield piece.bytes;
+      // Given back now: a hundred pieces of a large message would otherwise wait for the garbage collector together.
+      if (!piece.last) piece.bytes.buffer.transfer(0);
     }
   }
 

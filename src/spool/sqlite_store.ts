@@ -314,10 +314,10 @@ export class SqliteStore {
     const row = this.#get(SQL.content, index, id);
     if (row === undefined) return undefined;
     const chunks = Number(row["chunks"]);
-    if (index >= chunks) return { bytes: row["tail"] as Uint8Array, last: true };
+    if (index >= chunks) return { bytes: row["tail"] as Uint8Array<ArrayBuffer>, last: true };
     const chunk = this.#get(SQL.chunk, Number(row["draft"]) * CHUNKS_PER_DRAFT + index);
     if (chunk === undefined) throw new SpoolError(`Cannot read message "${id}": a part of it is missing`, "broken");
-    return { bytes: chunk["bytes"] as Uint8Array, last: false };
+    return { bytes: chunk["bytes"] as Uint8Array<ArrayBuffer>, last: false };
   }
 
   #list(request: ListRequest): readonly ListRow[] {
