@@ -9,6 +9,8 @@ import type { Recipient, Transaction } from "./transaction.ts";
 
 export type Phase =
   | { readonly name: "connecting" }
+  /** The client was refused with its greeting and is waited for to say QUIT (RFC 5321 §3.1). */
+  | { readonly name: "unwelcome" }
   /** No HELO yet, or none since the handshake. */
   | { readonly name: "fresh" }
   | { readonly name: "ready" }
@@ -18,7 +20,13 @@ export type Phase =
   | { readonly name: "chunking"; readonly body: ChunkedBody }
   | { readonly name: "chunk"; readonly body: ChunkedBody; readonly chunk: Chunk; remaining: number }
   /** The octets of a BDAT that was refused: they must not be read as commands (RFC 3030 §2). */
-  | { readonly name: "draining"; readonly then: Phase; readonly refusal: Reply; remaining: number }
+  | {
+    readonly name: "draining";
+    readonly then: Phase;
+    readonly refusal: Reply;
+    readonly times: number;
+    remaining: number;
+  }
   | { readonly name: "tls" }
   | { readonly name: "closed"; readonly why: "quit" | "end-of-stream" | "refused" };
 

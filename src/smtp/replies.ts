@@ -38,16 +38,13 @@ export const BAD_LINE_ENDING: Readonly<Record<DataFault, Reply>> = {
   "bare CR": fixed(500, "5.5.2", "Bare CR; lines end with CRLF"),
   "NUL": fixed(500, "5.5.2", "NUL in a command"),
 };
-export const BAD_DATA: Readonly<Record<DataFault, Reply>> = {
-  "bare LF": fixed(550, "5.6.0", "Bare LF in the message; lines end with CRLF"),
-  "bare CR": fixed(550, "5.6.0", "Bare CR in the message; lines end with CRLF"),
-  "NUL": fixed(550, "5.6.0", "NUL in the message"),
-};
+export const BAD_DATA = fixed(550, "5.6.0", "Bare CR, bare LF or NUL in the message; lines end with CRLF");
 
 export const BAD_SEQUENCE = fixed(503, "5.5.1", "Bad sequence of commands");
 export const HELLO_FIRST = fixed(503, "5.5.1", "Send EHLO first");
 export const LHLO_FIRST = fixed(503, "5.5.1", "Send LHLO first");
 export const MAIL_FIRST = fixed(503, "5.5.1", "Send MAIL first");
+export const UNWELCOME = fixed(503, "5.5.1", "No service for you; send QUIT");
 export const RCPT_FIRST = fixed(503, "5.5.1", "Send RCPT first");
 export const NESTED_MAIL = fixed(503, "5.5.1", "A transaction is in progress; send RSET to end it");
 export const CHUNKS_GOING_ON = fixed(503, "5.5.1", "A message is being sent with BDAT");
@@ -65,3 +62,6 @@ export const SHUTTING_DOWN = fixed(421, "4.3.2", "Shutting down; try again later
 export const TOO_MANY_CONNECTIONS = fixed(421, "4.3.2", "Too many connections; try again later");
 export const TIMED_OUT = fixed(421, "4.4.2", "Timed out; closing");
 export const INTERNAL_ERROR = fixed(421, "4.3.0", "Internal error; closing");
+
+/** Replies that follow from a refusal of ours when the client has pipelined on. */
+export const CONSEQUENCES: ReadonlySet<Reply> = new Set([MAIL_FIRST, RCPT_FIRST, NO_VALID_RECIPIENTS]);

@@ -6,10 +6,10 @@ import { needsSmtputf8 } from "./address.ts";
 import { EMPTY, latin1Text, utf8Text } from "./bytes.ts";
 import { type Chunk, LineEndingWatch, parseChunk } from "./chunking.ts";
 import { type Command, type CommandRule, COMMANDS, FOREIGN_VERBS, verbOf } from "./command.ts";
-import { type DataFault, type DataReader, NormalizingDataReader, StrictDataReader } from "./data.ts";
+import { type DataReader, NormalizingDataReader, StrictDataReader } from "./data.ts";
 import { helloReply } from "./extensions.ts";
 import { COMMAND_TIMEOUT_MS, DATA_TIMEOUT_MS, MAX_COMMAND_LINE_OCTETS } from "./limits.ts";
-import { LineReader, type LineStep } from "./line.ts";
+import { LineReader } from "./line.ts";
 import { type ChunkedBody, holdsTransaction, type OpenTransaction, type Phase, Receipt, receiptOf } from "./phase.ts";
 import { encodeReply, type Reply, reply } from "./reply.ts";
 import * as replies from "./replies.ts";
@@ -43,6 +43,8 @@ class Session implements ServerSession {
   #stop: { readonly reply: Reply; readonly when: "now" | "between-transactions" } | undefined;
   #messages = 0;
   #errors = 0;
+  /** We refused MAIL, recipients or the data: what a pipelining client sends on in good faith is no mistake of its own. */
+  #refusing = false;
 
   constructor(options: ServerSessionOptions) {
     this.#options = options;
@@ -143,8 +145,7 @@ class Session implements ServerSession {
     if (line.kind === "more") return this.#needInput(READ_COMMAND);
     this.#at = line.next;
     if (line.kind === "bad") {
-      this.#mistake(badLineReply(line.fault));
-      return undefined;
+      return this.#mistake(line.fault === "too long" ? replies.LINE_TOO_LONG : replies.BAD_LINE_ENDING[line.fault]);
     }
     return this.#command(line.bytes);
   }
@@ -176,6 +177,7 @@ class Session implements ServerSession {
   #sequenceError(rule: CommandRule): Reply | undefined {
     if (this.#options.tls === "required" && !this.#encrypted && !rule.beforeTls) return replies.TLS_REQUIRED;
     const phase = this.#phase;
+    if (phase.name === "unwelcome") return rule.verb === "QUIT" ? undefined : replies.UNWELCOME;
     if (rule.after === "none") return undefined;
     if (phase.name === "fresh") return this.#options.protocol === "lmtp" ? replies.LHLO_FIRST : replies.HELLO_FIRST;
     if (rule.after === "hello") return undefined;
@@ -239,8 +241,10 @@ class Session implements ServerSession {
 
   #mail(command: Command & { verb: "MAIL" }): ServerStep | undefined {
     const { maxMessages, maxMessageSizeBytes } = this.#options;
-    if (maxMessages !== undefined && this.#messages >= maxMessages) return this.#say(replies.TOO_MANY_MESSAGES);
-    if ((command.parameters.sizeBytes ?? 0) > maxMessageSizeBytes) return this.#say(replies.TOO_LARGE);
+    const tooMany = maxMessages !== undefined && this.#messages >= maxMessages;
+    const tooLarge = (command.parameters.sizeBytes ?? 0) > maxMessageSizeBytes;
+    this.#refusing = tooMany || tooLarge;
+    if (this.#refusing) return this.#say(tooMany ? replies.TOO_MANY_MESSAGES : replies.TOO_LARGE);
     return this.#ask({ kind: "mail", reversePath: command.reversePath, parameters: command.parameters });
   }
 
@@ -271,11 +275,11 @@ class Session implements ServerSession {
         this.#at = step.next;
         receipt.sizeBytes += step.bytes.length;
         this.#limit(receipt);
-        if (reader.fault !== undefined) this.#refuseReceipt(receipt, faultReply(reader.fault));
+        if (reader.fault !== undefined) this.#refuseReceipt(receipt, replies.BAD_DATA);
         return receipt.refusal === undefined ? { kind: "body", bytes: step.bytes } : undefined;
       case "end":
         this.#at = step.next;
-        if (reader.fault !== undefined) this.#refuseReceipt(receipt, faultReply(reader.fault));
+        if (reader.fault !== undefined) this.#refuseReceipt(receipt, replies.BAD_DATA);
         return this.#endOfBody(transaction, receipt);
     }
   }
@@ -304,7 +308,7 @@ class Session implements ServerSession {
     if (phase.remaining === 0 && phase.chunk.last) watch?.end();
     receipt.sizeBytes += bytes.length;
     this.#limit(receipt);
-    if (watch?.fault !== undefined) this.#refuseReceipt(receipt, faultReply(watch.fault));
+    if (watch?.fault !== undefined) this.#refuseReceipt(receipt, replies.BAD_DATA);
     if (phase.remaining === 0 && receipt.refusal !== undefined) return this.#endOfBody(transaction, receipt);
     return receipt.refusal === undefined ? { kind: "body", bytes } : undefined;
   }
@@ -312,7 +316,7 @@ class Session implements ServerSession {
   #endOfChunk(phase: Phase & { name: "chunk" }): ServerStep | undefined {
     const { receipt, transaction, watch } = phase.body;
     if (phase.chunk.last) watch?.end();
-    if (watch?.fault !== undefined) this.#refuseReceipt(receipt, faultReply(watch.fault));
+    if (watch?.fault !== undefined) this.#refuseReceipt(receipt, replies.BAD_DATA);
     if (phase.chunk.last || receipt.refusal !== undefined) return this.#endOfBody(transaction, receipt);
     this.#phase = { name: "chunking", body: phase.body };
     return this.#say(reply(250, "2.0.0", `${phase.chunk.sizeBytes} octets received`));
@@ -322,9 +326,16 @@ class Session implements ServerSession {
     const chunk = parseChunk(text);
     // Without a readable size nobody knows where the octets end, and data must not become commands.
     if (!chunk.ok) return this.#close(replies.LOST_IN_CHUNK);
-    const then = this.#phase;
-    this.#phase = { name: "draining", then, refusal, remaining: chunk.value.sizeBytes };
+    const phase = this.#phase;
+    const recipients = phase.name === "envelope" ? phase.transaction.recipients.length : 0;
+    this.#drainChunk(chunk.value, phase, refusal, recipients);
     return undefined;
+  }
+
+  /** In LMTP the last chunk has a reply for each recipient, which may be none (RFC 2033 §4.3). */
+  #drainChunk(chunk: Chunk, then: Phase, refusal: Reply, recipients: number): void {
+    const times = chunk.last && this.#options.protocol === "lmtp" ? recipients : 1;
+    this.#phase = { name: "draining", then, refusal, times, remaining: chunk.sizeBytes };
   }
 
   #drain(phase: Phase & { name: "draining" }): ServerStep | undefined {
@@ -335,7 +346,11 @@ class Session implements ServerSession {
       return undefined;
     }
     this.#phase = phase.then;
-    return this.#mistake(phase.refusal);
+    for (let time = 0; time < phase.times; time++) {
+      if (this.#refusing) this.#say(phase.refusal);
+      else this.#mistake(phase.refusal);
+    }
+    return undefined;
   }
 
   #take(octets: number): Uint8Array {
@@ -359,7 +374,9 @@ class Session implements ServerSession {
     if (receipt.refusal === undefined) {
       return this.#ask({ kind: "commit", transaction, sizeBytes: receipt.sizeBytes });
     }
-    return this.#sayResult(transaction, receipt.refusal);
+    // Which of several faults was met first depends on how the octets came; the answer must not.
+    const tooLarge = receipt.sizeBytes > this.#options.maxMessageSizeBytes;
+    return this.#sayResult(transaction, tooLarge ? replies.TOO_LARGE : receipt.refusal);
   }
 
   /** SMTP answers the end of data once, LMTP for each recipient (RFC 2033 §4.2). */
@@ -430,16 +447,18 @@ class Session implements ServerSession {
   }
 
   #refused(question: Question, refusal: Reply): void {
+    this.#refusing = true;
     const chunk = this.#chunk;
     switch (question.kind) {
       case "connect":
-        this.#close(refusal);
+        this.#phase = { name: "unwelcome" };
+        this.#say(refusal);
         break;
       case "data":
         this.#chunk = undefined;
         this.#phase = READY;
         if (chunk === undefined) this.#say(refusal);
-        else this.#phase = { name: "draining", then: READY, refusal, remaining: chunk.sizeBytes };
+        else this.#drainChunk(chunk, READY, refusal, question.transaction.recipients.length);
         break;
       case "commit":
         this.#sayResult(question.transaction, refusal);
@@ -458,6 +477,7 @@ class Session implements ServerSession {
   /** A reply to a command that was wrong in itself; too many of them end the session. */
   #mistake(given: Reply): undefined {
     this.#say(given);
+    if (this.#refusing && replies.CONSEQUENCES.has(given)) return;
     this.#errors += 1;
     if (this.#errors >= this.#options.maxErrors) this.#close(replies.TOO_MANY_ERRORS);
   }
@@ -471,14 +491,7 @@ class Session implements ServerSession {
   #leaveTransaction(to: Phase): void {
     const receipt = receiptOf(this.#phase);
     if (receipt !== undefined && receipt.refusal === undefined) this.#steps.push(ABANDON);
+    this.#refusing = false;
     this.#phase = to;
   }
-}
-
-function badLineReply(fault: (LineStep & { kind: "bad" })["fault"]): Reply {
-  return fault === "too long" ? replies.LINE_TOO_LONG : replies.BAD_LINE_ENDING[fault];
-}
-
-function faultReply(fault: DataFault): Reply {
-  return replies.BAD_DATA[fault];
 }
