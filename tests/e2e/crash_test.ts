@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runCommand, ServerProcess } from "../helpers/server_process.ts";
-import { makeMail, type MaildirContents, readMaildir, seededRandom } from "./mail.ts";
+import { type MaildirContents, makeMail, readMaildir, seededRandom } from "./mail.ts";
 import { ConnectionLost, RawClient, sendMail } from "./raw_client.ts";
 import { maildirConfig, maildirOf, numberFrom, queueEmpty, spoolState, until, wait } from "./setup.ts";
 

@@ -49,7 +49,11 @@ export function makeMail(id: string, sizeBytes: number): Uint8Array {
   const lines = all.subarray(start, start + wanted);
   // Never half a line end at the cut.
   const whole = lines.subarray(0, Math.max(0, lines.lastIndexOf("\r\n") + 2));
-  const body = Buffer.concat([whole, Buffer.from(`the end of ${id}\r\n`)]);
+  return mailWithBody(id, Buffer.concat([whole, Buffer.from(`the end of ${id}\r\n`)]));
+}
+
+/** A message with this body, which ends with CRLF. */
+export function mailWithBody(id: string, body: Uint8Array): Uint8Array {
   const header = `X-Test-Id: ${id}\r\nX-Test-Body: ${hashOf(body).toString("hex")}\r\n\r\n`;
   return Buffer.concat([Buffer.from(header, "latin1"), body]);
 }

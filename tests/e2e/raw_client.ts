@@ -180,7 +180,7 @@ export async function sendMail(client: RawClient, mail: OutgoingMail): Promise<s
     await client.write(`MAIL FROM:<${from}>\r\n${recipients}DATA\r\n`);
     for (let left = to.length + 1; left > 0; left--) await client.expect(250);
     await client.expect(354);
-    await client.write(stuffed(content));
+    await client.write(dotStuffed(content));
     await client.write(".\r\n");
   }
   return queuedId(await client.expect(250));
@@ -202,7 +202,7 @@ export function queuedId(reply: Reply): string {
 }
 
 /** Doubles the dots at the beginnings of lines (RFC 5321 §4.5.2). */
-function stuffed(content: Uint8Array): Uint8Array {
+export function dotStuffed(content: Uint8Array): Uint8Array {
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
   const pieces: Uint8Array[] = [];
   let from = 0;

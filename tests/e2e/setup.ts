@@ -3,7 +3,7 @@
  * the memory of a process, and the reasons why a test cannot run here. It must not know what is tested.
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -110,6 +110,12 @@ export function memoryOf(pid: number, field: "VmRSS" | "VmHWM"): number {
   const found = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"));
   if (found === null) throw new Error(`/proc/${pid}/status has no ${field}`);
   return Number(found[1]) * 1024;
+}
+
+/** From here on VmHWM is the highest since now; what it was, that is VmRSS. */
+export function resetPeak(pid: number): number {
+  writeFileSync(`/proc/${pid}/clear_refs`, "5");
+  return memoryOf(pid, "VmRSS");
 }
 
 export function mib(octets: number): string {

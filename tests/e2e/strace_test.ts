@@ -41,8 +41,12 @@ function syncEnds(lines: readonly string[]): readonly number[] {
 
 /** The end of the message goes into the log, the log is synced, the answer is sent: in this order. */
 function assertSyncedBeforeAnswer(lines: readonly string[], mark: string, id: string): void {
-  const written = lines.findIndex((line) => /^\d+\s+pwrite\w*\(\d+<[^>]*\/smtpd\.db-wal>/.test(line) && line.includes(mark));
-  const answered = lines.findIndex((line) => /^\d+\s+(?:send|write)\w*\(/.test(line) && line.includes(`Queued as ${id}`));
+  const written = lines.findIndex((line) =>
+    /^\d+\s+pwrite\w*\(\d+<[^>]*\/smtpd\.db-wal>/.test(line) && line.includes(mark)
+  );
+  const answered = lines.findIndex((line) =>
+    /^\d+\s+(?:send|write)\w*\(/.test(line) && line.includes(`Queued as ${id}`)
+  );
   assert.ok(answered > 0, `The trace has no 250 for ${id}`);
   assert.ok(written > 0 && written < answered, `The end of ${id} was not written to the log before its 250`);
   assert.ok(
