@@ -4,7 +4,7 @@
  */
 import { bun, type BunListener, type BunSocket, type BunSocketHandlers, type BunTlsOptions } from "./bun_api.ts";
 import { BufferedReading } from "./buffered_reading.ts";
-import { ipEndpoint, listenError, transportError } from "./failures.ts";
+import { EndpointCache, ipEndpoint, listenError, transportError } from "./failures.ts";
 import { Lingering } from "./lingering.ts";
 import {
   type Endpoint,
@@ -52,17 +52,10 @@ const handlers: BunSocketHandlers<Events | undefined> = {
 };
 
 function listen(options: ListenOptions, accept: (transport: Transport) => void): Promise<Listening> {
-  /** Local ends are few and shared by all connections. */
-  const locals = new Map<string, Endpoint>();
-  const localEnd = (socket: Socket): Endpoint => {
-    const known = locals.get(socket.localAddress);
-    if (known !== undefined) return known;
-    const fresh = ipEndpoint(socket.localAddress, socket.localPort);
-    locals.set(socket.localAddress, fresh);
-    return fresh;
-  };
+  const locals = new EndpointCache();
   const open = (socket: Socket): void => {
-    const transport = new BunTransport(socket, ipEndpoint(socket.remoteAddress, socket.remotePort), localEnd(socket));
+    const peer = ipEndpoint(socket.remoteAddress, socket.remotePort);
+    const transport = new BunTransport(socket, peer, locals.get(socket.localAddress, socket.localPort));
     socket.data = transport;
     accept(transport);
   };

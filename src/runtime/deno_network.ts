@@ -6,7 +6,7 @@ import { setTimeout } from "node:timers/promises";
 import type { SecureContext } from "node:tls";
 import { BufferedReading } from "./buffered_reading.ts";
 import { TlsChannel, writeAll } from "./deno_tls.ts";
-import { ipEndpoint, listenError, transportError } from "./failures.ts";
+import { EndpointCache, ipEndpoint, listenError, transportError } from "./failures.ts";
 import { Lingering } from "./lingering.ts";
 import { ReadBuffer } from "./read_buffer.ts";
 import {
@@ -43,7 +43,7 @@ async function listen(options: ListenOptions, accept: (transport: Transport) => 
     }
     return Promise.resolve();
   };
-  return { local: endpoint(listener.addr), close, [Symbol.asyncDispose]: close };
+  return { local: ipEndpoint(listener.addr.hostname, listener.addr.port), close, [Symbol.asyncDispose]: close };
 }
 
 function bindOrFallBack({ address, port }: ListenOptions): Deno.TcpListener {
@@ -69,6 +69,7 @@ async function acceptUntilClosed(
   closed: AbortSignal,
   accept: (transport: Transport) => void,
 ): Promise<void> {
+  const locals = new EndpointCache();
   while (!closed.aborted) {
     let connection: Deno.TcpConn;
     try {
@@ -83,7 +84,8 @@ async function acceptUntilClosed(
     } catch {
       // It is broken already; reading will say so.
     }
-    const transport = new DenoTransport(connection);
+    const local = connection.localAddr;
+    const transport = new DenoTransport(connection, locals.get(local.hostname, local.port));
     try {
       accept(transport);
     } catch (error) {
@@ -94,10 +96,6 @@ async function acceptUntilClosed(
       });
     }
   }
-}
-
-function endpoint(address: Deno.Addr): Endpoint {
-  return "hostname" in address ? ipEndpoint(address.hostname, address.port) : { kind: "unknown" };
 }
 
 const lingering = new Lingering();
@@ -116,11 +114,11 @@ class DenoTransport extends BufferedReading implements Transport {
   #closing: Promise<void> | undefined;
   #resolveGone: (() => void) | undefined;
 
-  constructor(connection: Deno.TcpConn) {
+  constructor(connection: Deno.TcpConn, local: Endpoint) {
     super();
     this.#connection = connection;
-    this.peer = endpoint(connection.remoteAddr);
-    this.local = endpoint(connection.localAddr);
+    this.peer = ipEndpoint(connection.remoteAddr.hostname, connection.remoteAddr.port);
+    this.local = local;
   }
 
   write(bytes: Uint8Array): void | Promise<void> {

@@ -44,6 +44,19 @@ export function ipEndpoint(address: string, port: number): Endpoint {
   return { kind: "ip", address: mapped ?? address, port };
 }
 
+/** The local ends of one listener's connections: few, and shared by all of them. */
+export class EndpointCache {
+  readonly #known = new Map<string, Endpoint>();
+
+  get(address: string, port: number): Endpoint {
+    const known = this.#known.get(address);
+    if (known !== undefined) return known;
+    const fresh = ipEndpoint(address, port);
+    this.#known.set(address, fresh);
+    return fresh;
+  }
+}
+
 /** An address and port as people write them, for error texts. */
 export function endpointText(address: string | undefined, port: number): string {
   if (address === undefined) return `port ${port}`;

@@ -3,7 +3,7 @@
  * of idle sessions stay cheap and large messages take few reads. It must not know what is read.
  */
 
-const IDLE_BYTES = 2 * 1024;
+const IDLE_BYTES = 512;
 /** Takes a small message with its headers in one read. */
 const TALK_BYTES = 5 * 1024;
 const FLOW_BYTES = 64 * 1024;

@@ -92,7 +92,7 @@ describe("processes", () => {
     const other = { ...own, pid: child.pid ?? 0, startedAt: await startOf(child.pid ?? 0) };
     assert.equal(await processes.alive(other), true);
     child.kill("SIGKILL");
-    await ended;
+    await keptAlive(ended.then(() => {}));
     assert.equal(await processes.alive(other), false);
   });
 
@@ -117,7 +117,7 @@ describe("processes", () => {
       });
     });
     process.kill(process.pid, "SIGHUP");
-    await heard;
+    await keptAlive(heard);
     process.kill(process.pid, "SIGHUP");
     await settled();
     assert.equal(calls, 1);
