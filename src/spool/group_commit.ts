@@ -17,8 +17,8 @@ export interface ThreadHost {
   after(delayMs: number, call: () => void): void;
 }
 
-/** Settlements wait this long for a commit to share its fsync with. */
-const SETTLE_WAIT_MS = 4;
+/** While messages come in, settlements wait this long for a commit to share its fsync with. */
+const SETTLE_WAIT_MS = 2;
 /** More settlements than this have an fsync of their own. */
 const SETTLE_WAIT_REQUESTS = 256;
 /** Without a request for this long, the file is tidied. */
@@ -51,6 +51,8 @@ export class GroupCommit {
   #queue: Request[] = [];
   /** `soon`: the next drain is on its way; `later`: only settlements wait. */
   #drain: "none" | "soon" | "later" = "none";
+  /** The last drain had commits, so the next one soon will. */
+  #receiving = false;
   #synchronous = "FULL";
   #transactions = 0;
   /** Something was written since the last look in a quiet moment. */
@@ -68,7 +70,7 @@ export class GroupCommit {
     if (message.kind === "open") return this.#open(message.open);
     for (const request of message.requests) this.#queue.push(request);
     if (this.#drain === "soon") return;
-    const patient = this.#queue.length < SETTLE_WAIT_REQUESTS &&
+    const patient = this.#receiving && this.#queue.length < SETTLE_WAIT_REQUESTS &&
       this.#queue.every((request) => request.op === "settle");
     if (!patient) {
       this.#drain = "soon";
@@ -84,7 +86,7 @@ export class GroupCommit {
   #open(open: OpenRequest): void {
     this.#path = open.path;
     try {
-      this.#database = openDatabase(open.path, open.maxPages);
+      this.#database = openDatabase(open.path, open);
       this.#begin = this.#database.prepare("BEGIN IMMEDIATE");
       this.#commit = this.#database.prepare("COMMIT");
       const store = new SqliteStore(this.#database, new Uint8Array(open.ring));
@@ -104,6 +106,7 @@ export class GroupCommit {
     this.#queue = [];
     this.#drain = "none";
     this.#requestsSeen += requests.length;
+    this.#receiving = requests.some((request) => request.op === "commit");
     const results = this.#carryOut(requests);
     const last = requests.some((request) => request.op === "close");
     // The main thread ends this one when it has the answer.
@@ -259,7 +262,9 @@ function contentIn(results: readonly Result[]): readonly ArrayBuffer[] {
   for (const result of results) {
     if (!("value" in result) || typeof result.value !== "object" || result.value === null) continue;
     const bytes = "bytes" in result.value ? result.value.bytes : undefined;
-    if (bytes instanceof Uint8Array && bytes.length > 0 && bytes.buffer instanceof ArrayBuffer) moved.push(bytes.buffer);
+    if (bytes instanceof Uint8Array && bytes.length > 0 && bytes.buffer instanceof ArrayBuffer) {
+      moved.push(bytes.buffer);
+    }
   }
   return moved;
 }

@@ -21,6 +21,7 @@ export interface OpenRequest {
   readonly expiresAtMs: number;
   /** Bounds the file, to try a full disk without one. */
   readonly maxPages?: number;
+  readonly busyTimeoutMs: number;
 }
 
 /** A delivery as it is stored: the channel by itself, all the rest as JSON. */

@@ -30,6 +30,8 @@ export interface SqliteOptions {
   readonly minFreeSpaceBytes: number;
   /** Bounds the file, to try a full disk without one. */
   readonly maxPages?: number;
+  /** How long another process's lock is waited for. Default: 5 s. */
+  readonly busyTimeoutMs?: number;
 }
 
 export interface SqliteRuntime {
@@ -42,6 +44,8 @@ export interface SqliteRuntime {
 /** How often an owner says that it lives, and after how long a silence it counts as dead. */
 const HEARTBEAT_MS = 5000;
 const OWNER_LIFETIME_MS = 30_000;
+/** How long one process waits while another one writes. */
+const BUSY_TIMEOUT_MS = 5000;
 /** The free space is asked for at most so often. */
 const FREE_SPACE_AGE_MS = 1000;
 /** Content of messages just accepted and not yet delivered, kept so that it need not be read back. */
@@ -60,6 +64,7 @@ export async function openSqliteSpool(options: SqliteOptions, runtime: SqliteRun
       nowMs,
       expiresAtMs: nowMs + OWNER_LIFETIME_MS,
       ...(options.maxPages === undefined ? {} : { maxPages: options.maxPages }),
+      busyTimeoutMs: options.busyTimeoutMs ?? BUSY_TIMEOUT_MS,
     });
     const spool = new SqliteSpool(options, runtime, log.with({ spoolOwner: owner }), link, identity);
     await spool.start();
@@ -256,7 +261,9 @@ class SqliteSpool implements Spool {
     this.#heartbeat?.[Symbol.dispose]();
     this.#kept.clear();
     try {
-      await this.#link.request<"close">({ op: "close", nowMs: this.#nowMs() });
+      const closing = this.#link.request<"close">({ op: "close", nowMs: this.#nowMs() });
+      this.#link.seal(closed());
+      await closing;
     } catch (error) {
       // Our leases come back to the others when our heartbeat has been missing for long enough.
       this.#log.warn("spool.close_failed", { error: text(error) });

@@ -33,6 +33,8 @@ export class ThreadLink {
   #roomWaiters: (() => void)[] = [];
   #opened: PromiseWithResolvers<number> | undefined;
   #failure: SpoolError | undefined;
+  /** Set while the last request is under way. */
+  #sealed: SpoolError | undefined;
 
   constructor(port: WorkerPort) {
     this.#port = port;
@@ -50,7 +52,7 @@ export class ThreadLink {
 
   /** Why nothing can be asked any more, or undefined. */
   get failure(): SpoolError | undefined {
-    return this.#failure;
+    return this.#failure ?? this.#sealed;
   }
 
   /** Opens the file in the thread; answers our id as an owner. */
@@ -64,7 +66,7 @@ export class ThreadLink {
   request<Op extends Operation>(request: Operations[Op]["request"] & { readonly op: Op }): Promise<Answer<Op>> {
     const taken = this.#takenForNext;
     this.#takenForNext = 0;
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.failure !== undefined) return Promise.reject(this.failure);
     return new Promise<Answer<Op>>((resolve, reject) => {
       this.#waiting.push({ resolve: resolve as (answer: unknown) => void, reject, taken });
       this.#outbox.push(request as Request);
@@ -82,8 +84,14 @@ export class ThreadLink {
 
   /** Resolves when some content has arrived on the other side, or never will. */
   room(): Promise<void> {
-    if (this.#failure !== undefined) return Promise.resolve();
+    if (this.failure !== undefined) return Promise.resolve();
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
+  }
+
+  /** What was asked for until now is still answered; everything later is rejected with `error`. */
+  seal(error: SpoolError): void {
+    this.#sealed ??= error;
+    this.#wakeWaiters();
   }
 
   /** Rejects what is under way and everything later. */

@@ -8,8 +8,6 @@ import { SpoolError } from "./spool.ts";
 /** "smtq" in ASCII: tells our files from those of others. */
 const APPLICATION_ID = 0x736d7471;
 const SCHEMA_VERSION = 1;
-/** How long one process waits while another one writes. */
-const BUSY_TIMEOUT_MS = 5000;
 /** Enough for the pages that are written and deleted again within seconds; a large message must not fill it. */
 const CACHE_KIB = 8 * 1024;
 /** After a burst the write-ahead log is cut back to this. */
@@ -43,11 +41,14 @@ CREATE TABLE attempt (
 `;
 
 /** Opens or creates the file. Throws `SpoolError`; then the file is closed and unchanged. */
-export function openDatabase(path: string, maxPages: number | undefined): DatabaseSync {
+export function openDatabase(
+  path: string,
+  { maxPages, busyTimeoutMs }: { readonly maxPages?: number; readonly busyTimeoutMs: number },
+): DatabaseSync {
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(path);
-    database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    database.exec(`PRAGMA busy_timeout = ${Math.floor(busyTimeoutMs)}`);
     if (!recognise(database, path)) create(database, path);
     database.exec("PRAGMA journal_mode = WAL");
     database.exec("PRAGMA synchronous = FULL");
@@ -128,7 +129,7 @@ export function toSpoolError(error: unknown, doing: string): SpoolError {
     case 5:
     case 6:
       return new SpoolError(
-        `${doing}: another process has locked it for more than ${BUSY_TIMEOUT_MS / 1000} s. ` +
+        `${doing}: another process has locked it for too long. ` +
           "End whatever holds it (a backup, an sqlite3 shell)",
         "busy",
         error,

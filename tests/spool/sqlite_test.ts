@@ -91,9 +91,12 @@ test("sqlite: what closing finds under way is finished first", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "spool.db");
   const spool = await openSqlite(path);
-  const storing = Array.from({ length: 50 }, () => store(spool, noise(5000)));
+  const drafts = Array.from({ length: 50 }, () => spool.begin());
+  for (const draft of drafts) await writeAll(draft, [noise(5000)]);
+  const storing = drafts.map((draft) => draft.commit(message()));
   const closing = spool[Symbol.asyncDispose]();
-  await Promise.all([...storing, closing]);
+  const late = store(spool);
+  await Promise.all([...storing, closing, assert.rejects(late, refusing("closed", /closed/))]);
   assert.equal(count(path, "message"), 50);
 });
 
@@ -157,7 +160,7 @@ test("sqlite: a damaged file is refused with its name and what to do", async () 
 });
 
 test("sqlite: the cost of finding due work does not depend on how much is queued", () => {
-  const database = openDatabase(":memory:", undefined);
+  const database = openDatabase(":memory:", { busyTimeoutMs: 0 });
   const plan = (sql: string) =>
     database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all().map((row) => String(row["detail"])).join("; ");
   for (const sql of [SQL.due, SQL.nextDue]) {
@@ -233,6 +236,24 @@ test("sqlite: a disk that is really full refuses a commit and nothing else", asy
   } finally {
     spawnSync("umount", ["-l", mount]);
   }
+});
+
+test("sqlite: a lock that another program holds too long is told as such, and stops nothing for good", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "spool.db");
+  await using spool = await openSqlite(path, { busyTimeoutMs: 20 });
+  const other = new DatabaseSync(path);
+  other.exec("BEGIN IMMEDIATE");
+  const outcomes = await Promise.allSettled([store(spool), store(spool)]);
+  for (const outcome of outcomes) {
+    assert.ok(outcome.status === "rejected" && refusing("busy", /another process has locked it/)(outcome.reason));
+  }
+  assert.deepEqual(await spool.list({}), []);
+  await assert.rejects(openSqlite(path, { busyTimeoutMs: 20 }), refusing("busy", /spool\.db".*another process/));
+  other.exec("ROLLBACK");
+  other.close();
+  await store(spool);
+  assert.equal((await spool.list({})).length, 1);
 });
 
 test("sqlite: too little free space is refused before it is too late", async () => {
