@@ -16,7 +16,7 @@ const importRules: Readonly<Record<string, Imports>> = {
   message: { own: ["smtp"] },
   observe: { own: ["runtime/runtime.ts"], packages: ["@logtape/logtape"] },
   config: { own: below("binding"), packages: ["valibot", "toml-eslint-parser"] },
-  binding: { own: ["smtp", "message", "config"] },
+  binding: { own: ["smtp", "message", "config"], packages: ["re2js"] },
   spool: { own: below("config", "binding"), packages: ["node:sqlite"] },
   channel: { own: below("config", "binding", "spool"), packages: ["valibot"] },
   controller: { own: below("config", "binding", "spool", "channel") },
@@ -202,9 +202,11 @@ function checkFile(file: string, text: string): void {
   }
 }
 
+const lockFiles = ["package-lock.json", "bun.lock", "deno.lock"] as const;
+
 /** Lock files name packages, versions and hashes; where they come from is the machine's business. */
 async function checkLockFiles(): Promise<void> {
-  for (const file of ["package-lock.json", "bun.lock", "deno.lock"]) {
+  for (const file of lockFiles) {
     const text = await readFile(join(root, file), "utf8");
     for (const match of text.matchAll(/"resolved"|https?:\/\/[^"\s]*(?:registry|npm)[^"\s]*|\.tgz\b/g)) {
       report(file, lineAt(text, match.index), `"${match[0]}": a lock file names no registry`);
@@ -212,13 +214,24 @@ async function checkLockFiles(): Promise<void> {
   }
 }
 
+/** Versions are exact, and each lock file has them. */
 async function checkManifest(): Promise<void> {
   const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as Readonly<
     Record<string, Readonly<Record<string, string>> | undefined>
   >;
-  for (const kind of ["dependencies", "devDependencies"]) {
-    for (const [name, version] of Object.entries(manifest[kind] ?? {})) {
-      if (!/^\d+\.\d+\.\d+$/.test(version)) report("package.json", 1, `"${name}": "${version}" is no exact version`);
+  const locks = await Promise.all(
+    lockFiles.map(async (file) => ({ file, text: await readFile(join(root, file), "utf8") })),
+  );
+  const wanted = { ...manifest["dependencies"], ...manifest["devDependencies"] };
+  for (const [name, version] of Object.entries(wanted)) {
+    if (!/^\d+\.\d+\.\d+$/.test(version)) report("package.json", 1, `"${name}": "${version}" is no exact version`);
+    for (const { file, text } of locks) {
+      const entry = {
+        "package-lock.json": `"node_modules/${name}": {\n      "version": "${version}"`,
+        "bun.lock": `["${name}@${version}"`,
+        "deno.lock": `"npm:${name}@${version}": "${version}`,
+      };
+      if (!text.includes(entry[file])) report(file, 1, `"${name}" ${version} is not in it: run scripts/lock`);
     }
   }
 }
