@@ -120,7 +120,8 @@ async function secureClient(port: number, hasGreeting: boolean): Promise<{ socke
 
 describe("startTls", () => {
   for (const greeting of ["220 2.0.0 Go ahead\r\n", ""]) {
-    test(`200 handshakes in a row ${greeting === "" ? "from the start" : "after a greeting"}, none hangs`, async () => {
+    const when = greeting === "" ? "from the start" : "after a greeting";
+    test(`200 handshakes in a row ${when}, none hangs`, { timeout: 60_000 }, async () => {
       await using server = await Server.open("127.0.0.1");
       const identity = await tlsIdentity();
       for (let count = 0; count < 200; count++) {

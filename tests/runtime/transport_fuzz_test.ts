@@ -33,7 +33,7 @@ function openSockets(): number {
   return links.filter((link) => link.startsWith("socket:")).length;
 }
 
-const pieces = [pattern(1), pattern(3000), pattern(300_000)];
+const pieces = [pattern(1), pattern(3000), pattern(300_000), pattern(5_000_000)];
 
 async function round(seed: number): Promise<void> {
   const random = generator(seed);
@@ -75,7 +75,9 @@ async function round(seed: number): Promise<void> {
   await Promise.all(pending);
 }
 
-test(`transports settle every promise in ${ROUNDS} random sequences and leave no socket behind`, async () => {
+const name = `transports settle every promise in ${ROUNDS} random sequences and leave no socket behind`;
+
+test(name, { timeout: 60_000 }, async () => {
   const unheard: unknown[] = [];
   const hear = (reason: unknown): void => void unheard.push(reason);
   process.on("unhandledRejection", hear);
