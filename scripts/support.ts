@@ -5,7 +5,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sourceText } from "./source_text.ts";
-import { root } from "./tools.ts";
+import { root, run } from "./tools.ts";
 
 /** What the RFCs are called in a table; one that is cited and not listed here is an error. */
 const titles: Readonly<Record<number, string>> = {
@@ -42,8 +42,7 @@ const titles: Readonly<Record<number, string>> = {
   9422: "LIMITS",
 };
 
-const begin = "<!-- support:begin (scripts/support --write) -->";
-const beginPattern = /<!-- support:begin[^>]*-->/;
+const begin = "<!-- support:begin -->";
 const end = "<!-- support:end -->";
 
 interface Deviation {
@@ -121,7 +120,7 @@ function markdown({ sections, deviations }: Support): string {
 
 /** README.md as it should be, or undefined when it has no markers. */
 function withTables(readme: string, tables: string): string | undefined {
-  const from = readme.search(beginPattern);
+  const from = readme.indexOf(begin);
   const to = readme.indexOf(end);
   if (from < 0 || to < from) return undefined;
   return `${readme.slice(0, from)}${begin}\n\n${tables}\n${readme.slice(to)}`;
@@ -155,8 +154,11 @@ async function main(option: string | undefined): Promise<number> {
     console.log("README.md has no markers for the tables.");
     return 0;
   }
-  if (option === "--write") await writeFile(file, wanted);
-  else if (normalized(wanted) !== normalized(readme)) {
+  if (option === "--write") {
+    await writeFile(file, wanted);
+    return await run(join(root, "node_modules/.bin/deno"), ["fmt", "--quiet", "README.md"]);
+  }
+  if (normalized(wanted) !== normalized(readme)) {
     console.error("support: The tables in README.md are not current: run scripts/support --write.");
     return 1;
   }
