@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { type Diagnostic, diagnostic, quote } from "./diagnostic.ts";
 import { type Place, spanOf } from "./source.ts";
 import { nearest } from "./suggest.ts";
-import { describe, type Entry, isTables, type Node, plain, shown, type TableNode } from "./tree.ts";
+import { describe, type Entry, isTables, type Node, plain, shown, type TableNode, textAt } from "./tree.ts";
 
 export type Schema = v.GenericSchema<unknown, unknown>;
 
@@ -25,7 +25,16 @@ interface SchemaShape {
 export interface CheckContext {
   readonly report: (finding: Diagnostic) => void;
   readonly synonyms: ReadonlyMap<string, string>;
+  /** Told of every value that says where a secret or a file is. */
+  readonly reference?: (reference: Reference) => void;
 }
+
+/** Where the configuration names something to be read when the program runs; `place` is the name's. */
+export type Reference =
+  | { readonly kind: "file"; readonly path: string; readonly place: Place }
+  | { readonly kind: "env"; readonly name: string; readonly place: Place }
+  /** A secret in the configuration itself. */
+  | { readonly kind: "inline"; readonly place: Place };
 
 /** The value a table gives under a schema, or undefined when it gives none; why is then reported. */
 export function checkTable<S extends Schema>(
@@ -57,6 +66,8 @@ class Walk {
     const inner = unwrap(schema);
     // Of a choice, the choice itself carries the description, not the option taken.
     if (!this.schemas.has(node)) this.schemas.set(node, inner);
+    const reference = this.#context.reference === undefined ? undefined : metadataOf(inner, "reference");
+    if (reference !== undefined) this.#refer(reference, node);
     if (inner.options !== undefined && (inner.type === "union" || inner.type === "variant")) {
       return this.#unionInput(inner.options as readonly SchemaShape[], node);
     }
@@ -68,6 +79,19 @@ class Walk {
       return accepts(inner) ? plain(node) : MISFIT;
     }
     return typeof node.value === "string" ? absolute(inner, node.value, node.place) : node.value;
+  }
+
+  #refer(plain: unknown, node: Node): void {
+    const refer = (reference: Reference) => this.#context.reference?.(reference);
+    if (node.kind === "scalar" && typeof node.value === "string" && node.value !== "") {
+      const { value, place } = node;
+      refer(plain === "path" ? { kind: "file", path: absolutePath(value, place), place } : { kind: "inline", place });
+    } else if (node.kind === "table") {
+      const [file, env] = [textAt(node, "file"), textAt(node, "env")];
+      if (file !== undefined && file.value !== "") {
+        refer({ kind: "file", path: absolutePath(file.value, file.place), place: file.place });
+      } else if (env !== undefined) refer({ kind: "env", name: env.value, place: env.place });
+    }
   }
 
   #tableInput(schema: SchemaShape, table: TableNode): unknown {
@@ -124,6 +148,7 @@ export function adoptUnknown(
       help: meant === undefined ? list : `Did you mean ${quote(meant)}?`,
       fix: meant === undefined ? undefined : {
         title: `Rename ${quote(key)} to ${quote(meant)}`,
+        isSafe: true,
         edits: [entry.key, ...entry.again].map((where) => ({ span: spanOf(where), text: meant })),
       },
     }));
@@ -164,7 +189,11 @@ function absolute(schema: SchemaShape, value: string, place: Place): string {
   const after = metadataOf(schema, "after");
   const prefix = typeof after === "string" ? after : "";
   if (!value.startsWith(prefix) || value.length === prefix.length) return value;
-  return prefix + resolve(dirname(place.source.file), value.slice(prefix.length));
+  return prefix + absolutePath(value.slice(prefix.length), place);
+}
+
+function absolutePath(path: string, place: Place): string {
+  return resolve(dirname(place.source.file), path);
 }
 
 function metadataOf(schema: SchemaShape, key: string): unknown {

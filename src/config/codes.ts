@@ -1,7 +1,7 @@
 /**
  * The registry of diagnostics: a stable code for each kind of finding, its title and its default severity. Numbers are
- * never given a second meaning: 0xx files and syntax, 1xx what prevents a start, 2xx what is unwise. It must not know how
- * findings are made or shown.
+ * never given a second meaning: 0xx files and syntax, 1xx what prevents a start, 2xx what is unwise, or wrong where it
+ * runs. It must not know how findings are made or shown.
  */
 
 export type Severity = "error" | "warning";
@@ -9,6 +9,8 @@ export type Severity = "error" | "warning";
 export interface CodeEntry {
   readonly title: string;
   readonly severity: Severity;
+  /** The finding depends on where the check runs, not on the configuration alone: on the machine, or on the network. */
+  readonly depends?: "machine" | "network";
 }
 
 export const CODES = {
@@ -30,6 +32,23 @@ export const CODES = {
   SMTPD111: { title: "Binding without exactly one outcome", severity: "error" },
   SMTPD112: { title: "Settings that contradict each other", severity: "error" },
   SMTPD201: { title: "Limit below the minimum of RFC 5321", severity: "warning" },
+  SMTPD202: { title: "Named file cannot be read", severity: "error", depends: "machine" },
+  SMTPD203: { title: "Environment variable not set", severity: "warning", depends: "machine" },
+  SMTPD204: { title: "Invalid allow comment", severity: "warning" },
+  SMTPD205: { title: "Allow comment without effect", severity: "warning" },
 } as const satisfies Readonly<Record<string, CodeEntry>>;
 
 export type Code = keyof typeof CODES;
+
+export function isCode(text: string): text is Code {
+  return Object.hasOwn(CODES, text);
+}
+
+export function codeEntry(code: Code): CodeEntry {
+  return CODES[code];
+}
+
+/** Whether findings of the code may be turned off. What prevents a start may not: what would not start does not pass. */
+export function isAdjustable(code: Code): boolean {
+  return code >= "SMTPD2";
+}

@@ -37,6 +37,8 @@ export interface Fix {
   /** An imperative: `Rename "portNum" to "port"`. */
   readonly title: string;
   readonly edits: readonly Edit[];
+  /** Cannot change what the author meant, so that `check --fix` applies it unasked. Anything else is a proposal. */
+  readonly isSafe?: boolean;
 }
 
 export interface Diagnostic {

@@ -22,6 +22,8 @@ export interface ReadConfig {
   readonly main: Source;
   readonly sources: ReadonlyMap<string, Source>;
   readonly diagnostics: readonly Diagnostic[];
+  /** Comments `# smtpd: …` of all files. */
+  readonly directives: readonly Place[];
   /** Every file was found and is TOML: what is missing in the tree is missing indeed. */
   readonly complete: boolean;
 }
@@ -35,6 +37,7 @@ export async function readConfig(file: string, files: ConfigFiles): Promise<Read
     main,
     sources: reader.sources,
     diagnostics: reader.diagnostics,
+    directives: reader.directives,
     complete: !reader.diagnostics.some((finding) => finding.code !== "SMTPD005"),
   };
 }
@@ -42,6 +45,7 @@ export async function readConfig(file: string, files: ConfigFiles): Promise<Read
 class Reader {
   readonly sources = new Map<string, Source>();
   readonly diagnostics: Diagnostic[] = [];
+  readonly directives: Place[] = [];
   readonly #files: ConfigFiles;
   /** Files being read, the main one first. */
   readonly #open: string[] = [];
@@ -61,6 +65,7 @@ class Reader {
       this.diagnostics.push(result.diagnostic);
       return undefined;
     }
+    for (const place of result.directives) this.directives.push(place);
     this.#open.push(file);
     const merged = newTable({ source, start: 0, end: 0 });
     for (const included of await this.#includes(source, result.root)) this.#merge(merged, included);

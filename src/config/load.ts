@@ -4,7 +4,7 @@
  * it never throws because of a configuration's content.
  */
 import { dirname, join, resolve } from "node:path";
-import { adoptUnknown, type CheckContext, checkTable, keysOf, type Schema } from "./check.ts";
+import { adoptUnknown, type CheckContext, checkTable, keysOf, type Reference, type Schema } from "./check.ts";
 import type { BindingConfig, ChannelConfig, Config, ListenerConfig, ListenerTls } from "./config.ts";
 import { checkConsistency } from "./consistency.ts";
 import { type Diagnostic, diagnostic, quote } from "./diagnostic.ts";
@@ -19,7 +19,8 @@ import {
   settingsSchema,
   SYNONYMS,
 } from "./schema.ts";
-import { type Source, spanOf } from "./source.ts";
+import { checkSeverities } from "./severity.ts";
+import { type Place, type Source, spanOf } from "./source.ts";
 import { nearest } from "./suggest.ts";
 import { newTable, type TableNode, tablesAt, type Text, textAt } from "./tree.ts";
 
@@ -47,6 +48,14 @@ export interface LoadResult {
   readonly diagnostics: readonly Diagnostic[];
   /** The texts that diagnostics point into, by file. */
   readonly sources: ReadonlyMap<string, Source>;
+  /** What the lint rules look at. Keys that were misspelt stand in the tree under the names they were taken for. */
+  readonly root: TableNode;
+  readonly main: Source;
+  /** Every file could be read: what is missing in the tree is missing indeed. */
+  readonly complete: boolean;
+  readonly references: readonly Reference[];
+  /** Comments `# smtpd: …`. */
+  readonly directives: readonly Place[];
 }
 
 /** Reads and checks a configuration. Findings name files as they were given; paths in the result are absolute. */
@@ -54,23 +63,31 @@ export async function loadConfig(file: string, context: LoadContext): Promise<Lo
   const read = await readConfig(file, context.files);
   const findings: Diagnostic[] = [...read.diagnostics];
   const report = (finding: Diagnostic) => void findings.push(finding);
-  const check: CheckContext = { report, synonyms: SYNONYMS };
+  const references: Reference[] = [];
+  const reference = (found: Reference) => void references.push(found);
+  const check: CheckContext = { report, synonyms: SYNONYMS, reference };
   const settings = checkTable(settingsSchema(context.allowPortZero === true ? 0 : 1), read.root, check);
   const channels = checkChannels(read.root, context.channels, check);
   // An include that is still there was misspelt, and its files have not been read.
   const complete = read.complete && !read.root.entries.has("include");
   checkConsistency(read.root, { report, main: read.main, complete });
+  checkSeverities(read.root, report);
   const diagnostics = sorted(findings, read.sources);
   const failed = settings === undefined || diagnostics.some((finding) => finding.severity === "error");
   return {
     ...(failed ? {} : { config: buildConfig(file, settings, channels, context) }),
     diagnostics,
     sources: read.sources,
+    root: read.root,
+    main: read.main,
+    complete,
+    references,
+    directives: read.directives,
   };
 }
 
 /** By file in the order of reading, then by place; one finding for one cause at one place. */
-function sorted(findings: readonly Diagnostic[], sources: ReadonlyMap<string, Source>): readonly Diagnostic[] {
+export function sorted(findings: readonly Diagnostic[], sources: ReadonlyMap<string, Source>): readonly Diagnostic[] {
   const order = (finding: Diagnostic) => sources.get(finding.primary.file)?.order ?? 0;
   const keyOf = ({ code, primary }: Diagnostic) =>
     `${code} ${primary.start.offset} ${primary.end.offset} ${primary.file}`;

@@ -18,6 +18,14 @@ export interface PathMetadata {
   readonly after?: string;
 }
 
+/**
+ * Metadata of an option that names a file or a variable to be read when the program runs, so that `check` can look
+ * whether it is there. A plain text is the file's path, or the secret itself.
+ */
+export interface ReferenceMetadata {
+  readonly reference: "path" | "value";
+}
+
 // Control characters have no business in a configuration's texts: they would reach logs, headers and terminals.
 const WITHOUT_CONTROLS = /^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u;
 
@@ -155,6 +163,7 @@ export function secretOption(description: string, plain: "path" | "value") {
     v.examples(
       plain === "path" ? ["tls/key.pem", { env: "SMTPD_KEY" }] : [{ file: "secrets/key" }, { env: "SMTPD_SECRET" }],
     ),
+    v.metadata({ reference: plain } satisfies ReferenceMetadata),
     v.transform((value): Secret => {
       if (typeof value !== "string") {
         return "file" in value ? { kind: "file", path: value.file } : { kind: "env", name: value.env };

@@ -8,15 +8,28 @@ import { type Place, type Source, spanOf } from "./source.ts";
 import { type ArrayNode, newTable, type Node, type TableNode } from "./tree.ts";
 
 export type ReadResult =
-  | { readonly ok: true; readonly root: TableNode }
+  | {
+    readonly ok: true;
+    readonly root: TableNode;
+    /** Comments that are addressed to the program: `# smtpd: …`. */
+    readonly directives: readonly Place[];
+  }
   | { readonly ok: false; readonly diagnostic: Diagnostic };
 
 /** No configuration needs more; it keeps every walk over the tree within the stack. */
 const MAX_DEPTH = 32;
 
+const DIRECTIVE = /^\s*smtpd:/iu;
+
 export function readToml(source: Source): ReadResult {
   try {
-    return { ok: true, root: buildTree(source, parseTOML(source.text, { tomlVersion: "1.0" })) };
+    const program = parseTOML(source.text, { tomlVersion: "1.0" });
+    const directives = program.comments.filter((comment) => DIRECTIVE.test(comment.value));
+    return {
+      ok: true,
+      root: buildTree(source, program),
+      directives: directives.map((comment) => placeOf(source, comment)),
+    };
   } catch (error) {
     if (error instanceof ParseError) return syntaxError(source, error.index, error.message);
     if (error instanceof TooDeep) return failure(source, error.offset, "Values are nested too deeply", undefined);

@@ -12,6 +12,7 @@ import {
   durationOption,
   integerOption,
   pathOption,
+  type ReferenceMetadata,
   secretOption,
   sizeOption,
   textOption,
@@ -136,6 +137,7 @@ const tls = v.strictObject({
     ], "expected the path of a PEM file"),
     v.description("PEM file with the certificate and its chain, the server's own first."),
     v.examples(["tls/cert.pem"]),
+    v.metadata({ reference: "path" } satisfies ReferenceMetadata),
     v.transform((value) => typeof value === "string" ? value : value.file),
   )),
   private_key: v.optional(secretOption("PEM file with the private key, or where else the key is.", "path")),
@@ -277,6 +279,17 @@ const include = v.optional(textsOption(
   "a path or an array of paths",
 ));
 
+const check = v.strictObject({
+  severity: v.optional(
+    v.pipe(
+      v.record(v.string(), v.picklist(["off", "warning", "error"])),
+      v.description("Severity of findings by their code, for codes from SMTPD200: off, warning or error."),
+      v.examples([{ SMTPD201: "off" }]),
+    ),
+    {},
+  ),
+});
+
 /** The whole configuration. What is in a channel's table depends on its type and is checked on its own. */
 export function settingsSchema(lowestPort: 0 | 1) {
   return v.strictObject({
@@ -294,6 +307,7 @@ export function settingsSchema(lowestPort: 0 | 1) {
       [],
     ),
     channel: v.optional(v.pipe(v.array(v.looseObject({})), v.description("Ways out for messages.")), []),
+    check: v.optional(v.pipe(check, v.description("How smtpd check judges this configuration.")), {}),
   });
 }
 
