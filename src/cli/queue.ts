@@ -254,6 +254,8 @@ function deliveryAsJson(entry: QueueEntry) {
     lastDetail: entry.lastDetail,
     recipient: entry.delivery.recipient,
     originalRecipient: entry.delivery.originalRecipient,
+    notify: entry.delivery.notify,
+    orcpt: entry.delivery.orcpt,
     channel: entry.delivery.channel,
     binding: entry.delivery.binding,
   };

@@ -1,0 +1,86 @@
+/** DSN parameters (RFC 3461) from a real client wait with a message that cannot be delivered, and the queue shows them. */
+import assert from "node:assert/strict";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { it } from "node:test";
+import { createTransport } from "nodemailer";
+import { ServerProcess } from "../helpers/server_process.ts";
+import { commonText, listenerText } from "./mail_server.ts";
+import { TEST_TIMEOUT_MS } from "./programs.ts";
+
+const text = `${commonText}
+${listenerText("inbound")}
+[[listener.binding]]
+name = "stuck"
+recipients = ["stuck@example.com"]
+deliver = ["jam"]
+
+[[channel]]
+name = "jam"
+type = "maildir"
+path = "jam"
+
+[channel.retry]
+first_delay = "1h"
+`;
+
+async function json(server: ServerProcess, ...args: readonly string[]) {
+  const { code, out, err } = await server.command("queue", ...args, "--json");
+  assert.equal(code, 0, err);
+  return JSON.parse(out);
+}
+
+it("nodemailer: what DSN asks for is kept with a message that waits", { timeout: TEST_TIMEOUT_MS }, async () => {
+  await using server = await ServerProcess.start(text);
+  const jam = join(server.directory, "jam");
+  await rm(jam, { recursive: true });
+  await writeFile(jam, "A file where the maildir was.");
+  const transport = createTransport({
+    host: "127.0.0.1",
+    port: server.port(),
+    name: "node.example.net",
+    ignoreTLS: true,
+  });
+  const dsn = {
+    id: "letter 7+=",
+    return: "headers" as const,
+    notify: ["failure" as const, "delay" as const],
+    recipient: "first+choice@example.org",
+  };
+  try {
+    await transport.sendMail(
+      {
+        envelope: { from: "sender@example.org", to: "stuck@example.com", dsn },
+        dsn,
+        raw: "Subject: Waiting\r\n\r\nText.\r\n",
+      } as Parameters<typeof transport.sendMail>[0],
+    );
+  } finally {
+    transport.close();
+  }
+  await server.logged((entry) => entry.event === "deferred");
+
+  const [entry, ...more] = await json(server, "list");
+  assert.equal(more.length, 0);
+  assert.equal(entry.recipient, "stuck@example.com");
+  assert.equal(entry.channel, "jam");
+  assert.equal(entry.binding, "stuck");
+  assert.equal(entry.state, "queued");
+  assert.equal(entry.attempts, 1);
+  assert.match(entry.lastDetail, /jam/);
+  assert.ok(Date.parse(entry.dueAt) > Date.now() + 20 * 60_000, `Due again at ${entry.dueAt}`);
+
+  const [shown] = await json(server, "show", entry.message);
+  assert.equal(shown.envelope.ret, "headers");
+  assert.equal(shown.envelope.envid, dsn.id);
+  assert.equal(shown.envelope.reversePath, "sender@example.org");
+  const [delivery] = shown.deliveries;
+  assert.deepEqual(delivery.notify, ["failure", "delay"]);
+  assert.equal(delivery.orcpt, `rfc822;${dsn.recipient}`);
+  assert.equal(delivery.history.length, 1);
+
+  assert.deepEqual(await json(server, "remove", entry.message), { removed: [entry.message], missing: [] });
+  assert.deepEqual(await json(server, "list"), []);
+  const again = await server.command("queue", "remove", entry.message);
+  assert.equal(again.code, 1);
+});
