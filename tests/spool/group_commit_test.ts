@@ -1,3 +1,4 @@
+/** The thread's group commit, driven without a thread: what shares a transaction, what fails alone, what waits. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";

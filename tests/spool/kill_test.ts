@@ -1,3 +1,4 @@
+/** Kills a process that stores messages, again and again, and looks whether all it acknowledged is there and whole. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { join } from "node:path";

@@ -1,3 +1,4 @@
+/** The store in memory: the contract, and its bound. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLog } from "../../src/observe/log.ts";

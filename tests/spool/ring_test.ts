@@ -1,3 +1,4 @@
+/** The ring of shared memory, with places taken and given back at random. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,4 @@
+/** The SQLite store against the contract of all spools. */
 import { join } from "node:path";
 import { spoolContract } from "../contract/spool_contract.ts";
 import { openSqlite, spoolRuntime, temporaryDirectory } from "./fixture.ts";

@@ -1,3 +1,4 @@
+/** What the SQLite store owes beyond the contract: files, full disks, locks, dead owners, a thread that dies. */
 import assert from "node:assert/strict";
 import { chmod, mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
