@@ -88,15 +88,15 @@ test("group commit: a message of which only a part fits leaves nothing", async (
 test("group commit: two spools never use the same key, also after one reserved keys in vain", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "spool.db");
-  const one = openHere(path, 200);
+  const one = openHere(path, 400);
   // The second takes new keys from the file, and fails with them.
   assert.deepEqual(codes(one.send([commit("a", 10, 3000)])), ["ok"]);
-  assert.deepEqual(codes(one.send([commit("b", 2_000_000, 2000)])), ["full"]);
+  assert.deepEqual(codes(one.send([commit("b", 4_000_000, 2000)])), ["full"]);
   assert.deepEqual(codes(one.send([commit("c", 10)])), ["ok"]);
-  const two = openHere(path, 200);
+  const two = openHere(path, 400);
   assert.deepEqual(codes(two.send([commit("d", 10)])), ["ok"]);
   assert.deepEqual(codes(one.send([commit("e", 10)])), ["ok"]);
-  assert.deepEqual(codes(two.send([commit("f", 10)])), ["ok"]);
+  assert.deepEqual(codes(two.send([commit("f", 10, 2500)])), ["ok"]);
   assert.deepEqual(new Set(storedIds(one.send([listing])[0])), new Set(["a", "c", "d", "e", "f"]));
   two.close();
   one.close();
