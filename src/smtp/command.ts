@@ -146,7 +146,9 @@ export const FOREIGN_VERBS: ReadonlySet<string> = new Set(["GET", "POST", "PUT",
 export function verbOf(line: string): { readonly verb: string; readonly at: number } {
   const space = line.indexOf(" ");
   const end = space < 0 ? line.length : space;
-  return { verb: line.slice(0, end).toUpperCase(), at: end };
+  const written = line.slice(0, end);
+  // Nearly all clients write capitals; the rest pay for the conversion.
+  return { verb: COMMANDS.has(written) ? written : written.toUpperCase(), at: end };
 }
 
 /** ehlo = "EHLO" SP ( Domain / address-literal ) CRLF (RFC 5321 §4.1.1.1). */
@@ -193,7 +195,10 @@ function parseRcpt(text: string, at: number): Parsed<Command> {
 function pathStart(text: string, at: number, keyword: string): number {
   let start = at;
   while (text.charAt(start) === " ") start++;
-  if (start === at || text.slice(start, start + keyword.length).toUpperCase() !== keyword) return -1;
+  if (start === at) return -1;
+  const matches = text.startsWith(keyword, start) ||
+    text.slice(start, start + keyword.length).toUpperCase() === keyword;
+  if (!matches) return -1;
   start += keyword.length;
   while (text.charAt(start) === " ") start++;
   return start;
