@@ -15,6 +15,9 @@ export interface RulePage {
   readonly good: Example;
 }
 
+/** As it stands in the files beside this one, under its code. */
+export type PageContent = Omit<RulePage, "code">;
+
 export interface Example {
   /** The main file, `smtpd.toml`. */
   readonly text: string;
