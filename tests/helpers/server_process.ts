@@ -6,6 +6,7 @@
  * src/main.ts; without either the runtime that runs the tests does.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -108,7 +109,7 @@ export class ServerProcess implements AsyncDisposable {
 
   /** Resolves when all listeners listen; rejects with the server's own words when it ends instead. */
   static async start(text: string, options: ServerOptions = {}): Promise<ServerProcess> {
-    const directory = options.directory ?? await mkdtemp(join(tmpdir(), "smtpd-test-"));
+    const directory = options.directory ?? await makeDirectory();
     try {
       const pair = await testKeyPair();
       await writeFile(join(directory, "cert.pem"), pair.certificate);
@@ -126,7 +127,7 @@ export class ServerProcess implements AsyncDisposable {
         }
       }
     } catch (error) {
-      if (options.directory === undefined) await rm(directory, { recursive: true, force: true });
+      if (options.directory === undefined) await removeDirectory(directory);
       throw error;
     }
   }
@@ -200,15 +201,28 @@ export class ServerProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill9();
-    if (this.#options.directory === undefined) await rm(this.directory, { recursive: true, force: true });
+    if (this.#options.directory === undefined) await removeDirectory(this.directory);
   }
 }
 
-/** Servers that run: when the test process ends early, they must not stay behind. */
+/** Servers that run, and their directories: when the test process ends early, they must not stay behind. */
 const alive = new Set<ChildProcess>();
+const directories = new Set<string>();
 process.on("exit", () => {
   for (const child of alive) child.kill("SIGKILL");
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });
+
+async function makeDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "smtpd-test-"));
+  directories.add(directory);
+  return directory;
+}
+
+async function removeDirectory(directory: string): Promise<void> {
+  await rm(directory, { recursive: true, force: true });
+  directories.delete(directory);
+}
 
 /** One life of the process. */
 class Run {

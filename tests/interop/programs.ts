@@ -1,4 +1,5 @@
 /** Which programs of other people are on this machine. A test that needs one that is missing is skipped, and says so. */
+import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
@@ -7,7 +8,10 @@ export const TEST_TIMEOUT_MS = 110_000;
 
 const told = new Set<string>();
 
-/** Options of a test that runs the programs: skipped, with the reason, when one is not installed. */
+/**
+ * Options of a test that runs the programs: skipped, with the reason, when one is not installed. A name with "::" is that
+ * of a Perl module.
+ */
 export function needs(...programs: readonly string[]): { readonly timeout: number; readonly skip?: string } {
   const missing = programs.filter((program) => !isInstalled(program));
   if (missing.length === 0) return { timeout: TEST_TIMEOUT_MS };
@@ -19,6 +23,7 @@ export function needs(...programs: readonly string[]): { readonly timeout: numbe
 }
 
 function isInstalled(program: string): boolean {
+  if (program.includes("::")) return spawnSync("perl", [`-M${program}`, "-e", "1"]).status === 0;
   return (process.env["PATH"] ?? "").split(delimiter).some((directory) => {
     try {
       accessSync(join(directory, program), constants.X_OK);

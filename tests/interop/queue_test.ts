@@ -7,6 +7,7 @@ import { createTransport } from "nodemailer";
 import { ServerProcess } from "../helpers/server_process.ts";
 import { commonText, listenerText } from "./mail_server.ts";
 import { TEST_TIMEOUT_MS } from "./programs.ts";
+import { RawClient } from "./raw_client.ts";
 
 const text = `${commonText}
 ${listenerText("inbound")}
@@ -30,11 +31,17 @@ async function json(server: ServerProcess, ...args: readonly string[]) {
   return JSON.parse(out);
 }
 
-it("nodemailer: what DSN asks for is kept with a message that waits", { timeout: TEST_TIMEOUT_MS }, async () => {
-  await using server = await ServerProcess.start(text);
+/** A server whose channel "jam" has lost its maildir. */
+async function startJammed(): Promise<ServerProcess> {
+  const server = await ServerProcess.start(text);
   const jam = join(server.directory, "jam");
   await rm(jam, { recursive: true });
   await writeFile(jam, "A file where the maildir was.");
+  return server;
+}
+
+it("nodemailer: what DSN asks for is kept with a message that waits", { timeout: TEST_TIMEOUT_MS }, async () => {
+  await using server = await startJammed();
   const transport = createTransport({
     host: "127.0.0.1",
     port: server.port(),
@@ -73,6 +80,7 @@ it("nodemailer: what DSN asks for is kept with a message that waits", { timeout:
   const [shown] = await json(server, "show", entry.message);
   assert.equal(shown.envelope.ret, "headers");
   assert.equal(shown.envelope.envid, dsn.id);
+  assert.equal(shown.envelope.body, "7bit");
   assert.equal(shown.envelope.reversePath, "sender@example.org");
   const [delivery] = shown.deliveries;
   assert.deepEqual(delivery.notify, ["failure", "delay"]);
@@ -83,4 +91,19 @@ it("nodemailer: what DSN asks for is kept with a message that waits", { timeout:
   assert.deepEqual(await json(server, "list"), []);
   const again = await server.command("queue", "remove", entry.message);
   assert.equal(again.code, 1);
+});
+
+it("BODY=8BITMIME is kept with a message that waits", { timeout: TEST_TIMEOUT_MS }, async () => {
+  await using server = await startJammed();
+  using client = await RawClient.greeted(server.port());
+  const hello = await client.expect(250, "EHLO raw.example.net");
+  assert.ok(hello.lines.includes("250-8BITMIME"));
+  await client.expect(250, "MAIL FROM:<sender@example.org> BODY=8BITMIME");
+  await client.expect(250, "RCPT TO:<stuck@example.com>");
+  await client.expect(354, "DATA");
+  await client.expect(250, "Subject: Eight\r\n\r\n\x80\xa0\xff\r\n.");
+  await server.logged((entry) => entry.event === "deferred");
+  const [entry] = await json(server, "list");
+  const [shown] = await json(server, "show", entry.message);
+  assert.equal(shown.envelope.body, "8bitmime");
 });
