@@ -12,6 +12,9 @@ const QUEUE_LIMIT_BYTES = 64 * 1024;
 /** What a queued piece costs on top of its bytes, so that a drip of single bytes is bounded too. */
 const PIECE_COST_BYTES = 256;
 
+/** Bytes from this size on are worth giving back at once instead of leaving them to the garbage collector. */
+const LARGE_BYTES = 32 * 1024;
+
 export abstract class BufferedReading {
   #resolve: ((bytes: Uint8Array | undefined) => void) | undefined;
   #reject: ((error: TransportError) => void) | undefined;
@@ -21,12 +24,16 @@ export abstract class BufferedReading {
   #stopped = false;
   #ended = false;
   #failure: TransportError | undefined;
+  /** Large bytes that a reader has, until it reads again. */
+  #lent: Uint8Array | undefined;
 
   /** Called when more is queued than may be; no bytes should be received until `resumeSource`. */
   protected abstract pauseSource(): void;
   protected abstract resumeSource(): void;
   /** Called when a reader starts to wait; for sources that are read on demand. */
   protected wantBytes(): void {}
+  /** Called with large bytes that the reader is done with; for sources that make new ones for each event. */
+  protected takeBack(_bytes: Uint8Array): void {}
 
   /** Whether the peer has said that it sends no more. */
   protected get sourceEnded(): boolean {
@@ -39,6 +46,11 @@ export abstract class BufferedReading {
   }
 
   read(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    const lent = this.#lent;
+    if (lent !== undefined) {
+      this.#lent = undefined;
+      this.takeBack(lent);
+    }
     if (this.#stopped) return undefined;
     if (this.#queue !== undefined) return this.#take(this.#queue);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
@@ -68,7 +80,7 @@ export abstract class BufferedReading {
   protected receive(bytes: Uint8Array): void {
     if (this.#stopped || this.#ended || this.#failure !== undefined) return;
     const resolve = this.#settle();
-    if (resolve !== undefined) return resolve(bytes);
+    if (resolve !== undefined) return resolve(this.#lend(bytes));
     if (this.#queue === undefined) this.#queue = [bytes];
     else this.#queue.push(bytes);
     this.#queuedBytes += bytes.length + PIECE_COST_BYTES;
@@ -102,6 +114,11 @@ export abstract class BufferedReading {
     this.#queuedBytes -= (bytes?.length ?? 0) + PIECE_COST_BYTES;
     if (queue.length === 0) this.#queue = undefined;
     if (this.#paused && this.#queuedBytes <= QUEUE_LIMIT_BYTES / 2) this.#unpause();
+    return bytes === undefined ? undefined : this.#lend(bytes);
+  }
+
+  #lend(bytes: Uint8Array): Uint8Array {
+    if (bytes.length >= LARGE_BYTES) this.#lent = bytes;
     return bytes;
   }
 

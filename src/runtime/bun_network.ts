@@ -273,6 +273,14 @@ class BunTransport extends BufferedReading implements Transport {
     this.#resolveGone?.();
   }
 
+  /**
+   * Each event brings bytes of its own, up to 512 KiB, and the garbage collector lets tens of MiB of them pile up before
+   * it looks. Detaching frees them now.
+   */
+  protected override takeBack(bytes: Uint8Array): void {
+    if (bytes.byteLength === bytes.buffer.byteLength) (bytes.buffer as ArrayBuffer).transfer(0);
+  }
+
   protected override pauseSource(): void {
     this.#socket.pause();
   }

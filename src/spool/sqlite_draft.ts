@@ -20,7 +20,7 @@ export interface DraftHost {
   keep(messageId: string, content: Uint8Array, deliveries: number): void;
 }
 
-const NOTHING = new Uint8Array(0);
+const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 export class SqliteDraft implements Draft {
   readonly #host: DraftHost;
@@ -164,7 +164,16 @@ export class SqliteDraft implements Draft {
     );
   }
 
-  async #writeWhenRoom(bytes: Uint8Array): Promise<void> {
+  async #writeWhenRoom(copy: Uint8Array<ArrayBuffer>): Promise<void> {
+    try {
+      await this.#writeSlowly(copy);
+    } finally {
+      // Freed now: copies of a large message would pile up until the garbage collector looks.
+      if (copy.length > 0) copy.buffer.transfer(0);
+    }
+  }
+
+  async #writeSlowly(bytes: Uint8Array): Promise<void> {
     while (bytes.length > 0 || this.#underWayBytes > MAX_UNDER_WAY_BYTES) {
       await this.#host.link.room();
       this.#failure ??= this.#host.link.failure;
