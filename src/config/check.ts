@@ -2,25 +2,15 @@
  * Holds a tree against a schema: unknown keys, missing keys, wrong values, each a diagnostic at its place; and the checked
  * value. It must not know which keys there are.
  */
-import { dirname, resolve } from "node:path";
 import * as v from "valibot";
 import { type Diagnostic, diagnostic, quote } from "./diagnostic.ts";
+import { absolute, absolutePath, descriptionOf, examplesOf, metadataOf, type SchemaShape, unwrap } from "./shape.ts";
 import { type Place, spanOf } from "./source.ts";
 import { nearest } from "./suggest.ts";
+import { tomlValue } from "./toml_text.ts";
 import { describe, type Entry, isTables, type Node, plain, shown, type TableNode, textAt } from "./tree.ts";
 
 export type Schema = v.GenericSchema<unknown, unknown>;
-
-/** What this file reads of a schema; valibot's own types are too many to name. */
-interface SchemaShape {
-  readonly type: string;
-  readonly pipe?: readonly { readonly kind: string; readonly type: string; readonly metadata?: unknown }[];
-  readonly wrapped?: SchemaShape;
-  readonly entries?: Readonly<Record<string, SchemaShape>>;
-  readonly item?: SchemaShape;
-  readonly value?: SchemaShape;
-  readonly options?: readonly unknown[];
-}
 
 export interface CheckContext {
   readonly report: (finding: Diagnostic) => void;
@@ -171,40 +161,9 @@ export function keysOf(schema: Schema): readonly string[] | undefined {
   return inner.type === "object" || inner.type === "strict_object" ? Object.keys(inner.entries ?? {}) : undefined;
 }
 
-/** Without wrappers that allow absence; they have no value of their own to describe. */
-function unwrap(schema: SchemaShape): SchemaShape {
-  let inner = schema;
-  while (inner.wrapped !== undefined) inner = inner.wrapped;
-  return inner;
-}
-
 /** Schemas that say nothing about the form of a value. */
 function accepts(schema: SchemaShape): boolean {
   return schema.type === "any" || schema.type === "unknown" || schema.type === "custom";
-}
-
-function absolute(schema: SchemaShape, value: string, place: Place): string {
-  const path = metadataOf(schema, "path");
-  if (path !== true || value === "") return value;
-  const after = metadataOf(schema, "after");
-  const prefix = typeof after === "string" ? after : "";
-  if (!value.startsWith(prefix) || value.length === prefix.length) return value;
-  return prefix + absolutePath(value.slice(prefix.length), place);
-}
-
-function absolutePath(path: string, place: Place): string {
-  return resolve(dirname(place.source.file), path);
-}
-
-function metadataOf(schema: SchemaShape, key: string): unknown {
-  for (const item of schema.pipe ?? []) {
-    if (
-      item.kind === "metadata" && typeof item.metadata === "object" && item.metadata !== null && key in item.metadata
-    ) {
-      return (item.metadata as Readonly<Record<string, unknown>>)[key];
-    }
-  }
-  return undefined;
 }
 
 type Issue = v.BaseIssue<unknown>;
@@ -310,20 +269,9 @@ function withKey(node: Node, key: string | undefined): Found {
 
 /** `port: TCP port. For example port = 2525.` */
 function helpOf(key: string, schema: SchemaShape): string | undefined {
-  const pipe = schema.pipe ?? [];
-  const described = pipe.find((item) => item.type === "description") as { readonly description?: string } | undefined;
-  const examples = pipe.find((item) => item.type === "examples") as
-    | { readonly examples?: readonly unknown[] }
-    | undefined;
-  if (described?.description === undefined) return undefined;
-  const example = examples?.examples?.[0];
-  const text = described.description.replace(/\.?$/u, ".");
-  return `${key}: ${text}${example === undefined ? "" : ` For example ${key} = ${tomlText(example)}.`}`;
-}
-
-/** A value as it is written in TOML, on one line. */
-function tomlText(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(tomlText).join(", ")}]`;
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  return `{ ${Object.entries(value).map(([key, inner]) => `${key} = ${tomlText(inner)}`).join(", ")} }`;
+  const description = descriptionOf(schema);
+  if (description === undefined) return undefined;
+  const example = examplesOf(schema)[0];
+  const text = description.replace(/\.?$/u, ".");
+  return `${key}: ${text}${example === undefined ? "" : ` For example ${key} = ${tomlValue(example)}.`}`;
 }

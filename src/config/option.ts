@@ -26,6 +26,11 @@ export interface ReferenceMetadata {
   readonly reference: "path" | "value";
 }
 
+/** Metadata of a number or text with a unit; bounds in milliseconds or bytes. */
+export interface QuantityMetadata extends Bounds {
+  readonly quantity: "duration" | "size";
+}
+
 // Control characters have no business in a configuration's texts: they would reach logs, headers and terminals.
 const WITHOUT_CONTROLS = /^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u;
 
@@ -80,7 +85,7 @@ export function durationOption(description: string, example: string, bounds: Bou
     example,
     parseDuration,
     formatDuration,
-    bounds,
+    { quantity: "duration", ...bounds },
   );
 }
 
@@ -92,7 +97,7 @@ export function sizeOption(description: string, example: string, bounds: Bounds)
     example,
     parseSize,
     formatSize,
-    bounds,
+    { quantity: "size", ...bounds },
   );
 }
 
@@ -102,12 +107,13 @@ function quantityOption(
   example: string,
   parse: (input: number | string) => Parsed,
   format: (value: number) => string,
-  bounds: Bounds,
+  bounds: QuantityMetadata,
 ) {
   return v.pipe(
     v.union([v.number(), v.string()], `expected ${expected}`),
     v.description(description),
     v.examples([example]),
+    v.metadata(bounds),
     v.rawTransform<number | string, number>(({ dataset, addIssue, NEVER }) => {
       const parsed = parse(dataset.value);
       if (!parsed.ok) {

@@ -84,14 +84,14 @@ export function canonicalHostName(text: string): string | undefined {
 function hostName(text: string) {
   return v.pipe(
     v.string(),
+    v.description(text),
+    v.examples(["mail.example.com"]),
     v.rawTransform<string, string>(({ dataset, addIssue, NEVER }) => {
       const canonical = canonicalHostName(dataset.value);
       if (canonical !== undefined) return canonical;
       addIssue({ message: "must be a host name such as mail.example.com" });
       return NEVER;
     }),
-    v.description(text),
-    v.examples(["mail.example.com"]),
   );
 }
 
