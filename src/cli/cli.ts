@@ -7,6 +7,9 @@ import { Argument, Command, CommanderError, Option } from "commander";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Spool } from "../spool/spool.ts";
 import { exitCode, exitCodeOf } from "./exit.ts";
+import type { CheckOptions } from "./check.ts";
+import type { ExplainOptions } from "./explain.ts";
+import { FORMAT_NAMES } from "../config/format/formats.ts";
 import { configOption, jsonOption, listOption, notEmpty, type ServeOptions, strict, wholeNumber } from "./options.ts";
 import type { QueueListOptions, QueueOptions } from "./queue.ts";
 import { visible } from "./terminal.ts";
@@ -19,7 +22,9 @@ export async function run(runtime: Runtime): Promise<number> {
     await program.parseAsync([...runtime.processes.args], { from: "user" });
     return code;
   } catch (error) {
-    return failure(runtime, error);
+    const failed = failure(runtime, error);
+    // Whoever runs check in a pipeline tells "found something" from "did not run", and needs no more.
+    return runtime.processes.args[0] === "check" && failed !== exitCode.ok ? exitCode.notRun : failed;
   }
 }
 
@@ -65,8 +70,18 @@ function commands(runtime: Runtime, end: End): Command {
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
-    .addHelpText("after", examples(["smtpd serve --capture", "smtpd serve --config smtpd.toml", "smtpd queue list"]));
+    .addHelpText(
+      "after",
+      examples([
+        "smtpd serve --capture",
+        "smtpd check smtpd.toml",
+        "smtpd serve --config smtpd.toml",
+        "smtpd queue list",
+      ]),
+    );
   addServe(program, runtime, end);
+  addCheck(program, runtime, end);
+  addExplain(program, runtime, end);
   addQueue(program, runtime, end);
   addVersion(program, runtime, end);
   for (const command of withChildren(program)) strict(command, writeErr);
@@ -112,6 +127,70 @@ function addServe(program: Command, runtime: Runtime, end: End): void {
       const { serveCommand } = await import("./serve.ts");
       const logFormat = options.logFormat ?? (runtime.processes.stdio.errIsTerminal ? "pretty" : "json");
       end(await serveCommand(runtime, { ...options, logFormat }));
+    });
+}
+
+function addCheck(program: Command, runtime: Runtime, end: End): void {
+  program
+    .command("check")
+    .summary("check configurations")
+    .description(
+      "Checks configurations with all they include, and shows what is wrong, where, why, and what to do.\n" +
+        "Exit code 0: clean, 1: findings, 2: could not run.",
+    )
+    .addArgument(
+      new Argument("[file...]", "configurations (default: $SMTPD_CONFIG, ./smtpd.toml, /etc/smtpd/smtpd.toml)")
+        .argParser((value: string, before: readonly string[] | undefined) => [...before ?? [], notEmpty(value)]),
+    )
+    .addOption(
+      new Option("--format <format>", "how to write the findings").choices([...FORMAT_NAMES]).default("text"),
+    )
+    .addOption(
+      new Option("--output <file>", "write the format into this file; the terminal still gets text").argParser(
+        notEmpty,
+      ),
+    )
+    .addOption(
+      new Option("--fail-on <severity>", "what makes the exit code 1").choices(["error", "warning"])
+        .default(undefined, "error"),
+    )
+    .addOption(new Option("--strict", "warnings fail, and unset environment variables are errors").default(false))
+    .addOption(new Option("--online", "also check what needs the network").default(false))
+    .addOption(
+      new Option("--severity <code=severity>", "set a code to off, warning or error; may be given several times")
+        .default([], "as in the file")
+        .argParser((value: string, before: readonly string[]) => [...before, notEmpty(value)]),
+    )
+    .addOption(new Option("--fix", "apply the safe fixes, then check again").default(false))
+    .addOption(new Option("--diff", "show what --fix would change, and change nothing").default(false))
+    .addOption(
+      new Option("--color <when>", "colour the text").choices(["auto", "always", "never"]).default("auto"),
+    )
+    .addHelpText(
+      "after",
+      examples([
+        "smtpd check smtpd.toml",
+        "smtpd check --strict --format sarif --output smtpd.sarif",
+        "smtpd check --diff smtpd.toml",
+      ]),
+    )
+    .action(async (files: readonly string[] | undefined, options: CheckOptions) => {
+      const { checkCommand } = await import("./check.ts");
+      end(await checkCommand(runtime, files ?? [], options));
+    });
+}
+
+function addExplain(program: Command, runtime: Runtime, end: End): void {
+  program
+    .command("explain")
+    .summary("explain a code of a finding")
+    .description("Prints the page of a finding's code: what it is, why it matters, a bad and a good example.")
+    .addArgument(new Argument("<code>", "a code such as SMTPD101").argParser(notEmpty))
+    .addOption(jsonOption())
+    .addHelpText("after", examples(["smtpd explain SMTPD101", "smtpd explain SMTPD101 --json"]))
+    .action(async (subject: string, options: ExplainOptions) => {
+      const { explainCommand } = await import("./explain.ts");
+      end(await explainCommand(runtime, subject, options));
     });
 }
 

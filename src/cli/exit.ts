@@ -9,6 +9,8 @@ export const exitCode = {
   ok: 0,
   /** The command worked and the answer is no: an unknown id, a finding. */
   no: 1,
+  /** `check` could not do its work, whatever the reason. */
+  notRun: 2,
   /** The command line is wrong. */
   usage: 64,
   /** Input that cannot be understood. */

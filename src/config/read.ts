@@ -19,7 +19,8 @@ export type ReadResult =
 /** No configuration needs more; it keeps every walk over the tree within the stack. */
 const MAX_DEPTH = 32;
 
-const DIRECTIVE = /^\s*smtpd:/iu;
+/** A comment that means to silence something; one that only begins with the program's name does not. */
+const DIRECTIVE = /^\s*smtpd:\s*(?:allow\b|ignore\b|disable\b|.*\bSMTPD\d)/iu;
 
 export function readToml(source: Source): ReadResult {
   try {

@@ -109,7 +109,7 @@ function paired(before: readonly string[], after: readonly string[]): readonly K
     let last = index;
     while (last < before.length && before[last] !== after[last]) last++;
     if (last === index) kinds.push(" ");
-    else for (const kind of ["-", "+"] as const) kinds.push(...new Array<Kind>(last - index).fill(kind));
+    for (const kind of ["-", "+"] as const) for (let at = index; at < last; at++) kinds.push(kind);
     index = Math.max(last, index + 1);
   }
   return kinds;
@@ -135,6 +135,5 @@ function backtrack(trace: readonly ReadonlyMap<number, number>[], width: number,
     kinds.push(isDown ? "+" : "-");
     [x, y] = [fromX, fromY];
   }
-  kinds.push(...same(x));
-  return kinds.reverse();
+  return [...kinds, ...same(x)].reverse();
 }

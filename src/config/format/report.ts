@@ -4,7 +4,7 @@
  */
 import { isAbsolute, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Code, CodeEntry } from "../codes.ts";
+import type { Code } from "../codes.ts";
 import { type Diagnostic, escapeUnsafe } from "../diagnostic.ts";
 import type { RulePage } from "../pages/page.ts";
 import type { Source } from "../source.ts";
@@ -19,7 +19,8 @@ export interface Report {
   readonly version: string;
   /** Whether the finding makes the run fail. */
   readonly fails: (finding: Diagnostic) => boolean;
-  readonly page: (code: Code) => CodeEntry & { readonly page: RulePage };
+  /** Given to formats that show pages. */
+  readonly page?: (code: Code) => RulePage;
 }
 
 /** A report as the text of one format, with its line end. */

@@ -2,6 +2,7 @@
  * SARIF 2.1.0, the format of code scanning services: results with their regions, related places, fixes and fingerprints,
  * and for each rule its page. It must not know where the text goes.
  */
+import { type Code, codeEntry } from "../codes.ts";
 import { type Diagnostic, escapeUnsafe, type Fix, type LabelledSpan, type Span } from "../diagnostic.ts";
 import { pageMarkdown, pageText } from "../pages/text.ts";
 import { fingerprints } from "./fingerprint.ts";
@@ -20,7 +21,7 @@ export function formatSarif(report: Report): string {
         driver: {
           name: "smtpd",
           semanticVersion: report.version,
-          rules: codes.map((code) => rule(report.page(code))),
+          rules: codes.map((code) => rule(code, report)),
         },
       },
       invocations: [{ executionSuccessful: true }],
@@ -35,12 +36,16 @@ export function formatSarif(report: Report): string {
   return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
-function rule({ title, severity, page }: ReturnType<Report["page"]>) {
+function rule(code: Code, report: Report) {
+  const { title, severity } = codeEntry(code);
+  const page = report.page?.(code);
   return {
-    id: page.code,
+    id: code,
     shortDescription: { text: title },
-    fullDescription: { text: page.what },
-    help: { text: pageText(page), markdown: pageMarkdown(page) },
+    ...(page === undefined ? {} : {
+      fullDescription: { text: page.what },
+      help: { text: pageText(page), markdown: pageMarkdown(page) },
+    }),
     defaultConfiguration: { level: severity },
   };
 }

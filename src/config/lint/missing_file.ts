@@ -3,22 +3,28 @@
  * not know what is in them.
  */
 import { quote } from "../diagnostic.ts";
+import { spanOf } from "../source.ts";
 import type { LintRule } from "./rule.ts";
 
 export const missingFile: LintRule = {
   code: "SMTPD202",
   async check({ references, environment, report }) {
-    for (const reference of references) {
-      if (reference.kind !== "file") continue;
-      const { path, place } = reference;
+    const byPath = Map.groupBy(references.filter((one) => one.kind === "file"), (reference) => reference.path);
+    for (const [path, named] of byPath) {
+      const [first, ...others] = named;
+      if (first === undefined) continue;
       const result = await environment.files.readText(path);
-      if ("reason" in result) {
-        report(`Cannot read ${quote(path)}: ${result.reason}`, place, {
-          help: "Check the path, which is relative to the configuration file, and that this user may read it.",
-        });
-      } else if (result.text.trim() === "") {
-        report(`The file ${quote(path)} is empty`, place, { help: "Write the certificate, key or secret into it." });
-      }
+      const isEmpty = "text" in result && result.text.trim() === "";
+      if ("text" in result && !isEmpty) continue;
+      const message = "text" in result
+        ? `The file ${quote(path)} is empty`
+        : `Cannot read ${quote(path)}: ${result.reason}`;
+      report(message, first.place, {
+        secondary: others.map(({ place }) => ({ ...spanOf(place), label: "also named here" })),
+        help: isEmpty
+          ? "Write the certificate, key or secret into it."
+          : "Check the path, which is relative to the configuration file, and that this user may read it.",
+      });
     }
   },
 };

@@ -46,8 +46,7 @@ export const lintPages = {
     },
   },
   SMTPD204: {
-    what:
-      "A comment that begins with # smtpd: is not understood, gives no reason, or names a code that does not exist or " +
+    what: "A comment # smtpd: allow is not understood, gives no reason, or names a code that does not exist or " +
       "cannot be silenced. The finding that it was meant for is reported all the same.",
     why: "Whoever reads the configuration next must see why a warning does not count here.",
     bad: { text: `${LISTENER}max_recipients = 10 # smtpd: allow SMTPD201\n` },
