@@ -55,13 +55,8 @@ it("nodemailer: what DSN asks for is kept with a message that waits", { timeout:
     recipient: "first+choice@example.org",
   };
   try {
-    await transport.sendMail(
-      {
-        envelope: { from: "sender@example.org", to: "stuck@example.com", dsn },
-        dsn,
-        raw: "Subject: Waiting\r\n\r\nText.\r\n",
-      } as Parameters<typeof transport.sendMail>[0],
-    );
+    const envelope = { from: "sender@example.org", to: "stuck@example.com" };
+    await transport.sendMail({ envelope, dsn, raw: "Subject: Waiting\r\n\r\nText.\r\n" });
   } finally {
     transport.close();
   }
