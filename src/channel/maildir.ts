@@ -9,15 +9,19 @@
  * duplicate is preferred to a loss. A crash before the move leaves a file in `tmp`, which readers delete after 36 hours.
  */
 import * as v from "valibot";
-import { pathOption } from "../config/option.ts";
 import { FileError } from "../runtime/runtime.ts";
 import type { Files, OpenFile } from "../runtime/runtime.ts";
 import type { StoredMessage } from "../spool/spool.ts";
 import type { Channel, ChannelContext, ChannelDefinition, Job, JobRecipient, Outcome } from "./channel.ts";
-import { deliveryFields, directoryOf, GatheringWriter, reusableContent } from "./content.ts";
+import { deliveryFields, GatheringWriter, reusableContent } from "./content.ts";
+import { makeDurableDirectory, Opened } from "./opened.ts";
+import { PathTemplate, pathTemplateOption, templateValues } from "./template.ts";
 
 const schema = v.strictObject({
-  path: pathOption("Directory of the Maildir; it is created with its cur, new and tmp when missing"),
+  path: pathTemplateOption(
+    "Directory of the Maildir; it is created with its cur, new and tmp when missing",
+    "mail/${domain}/${local}",
+  ),
 });
 
 type MaildirOptions = v.InferOutput<typeof schema>;
@@ -27,16 +31,63 @@ const FIELDS_BYTES = 1_024;
 
 type Content = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
-class Maildir implements Channel {
+class MaildirChannel implements Channel {
+  readonly #path: PathTemplate;
+  readonly #context: ChannelContext;
+  readonly #maildirs: Opened<Maildir>;
+
+  constructor(options: MaildirOptions, context: ChannelContext) {
+    const path = PathTemplate.compile(options.path);
+    this.#path = path;
+    this.#context = context;
+    this.#maildirs = new Opened(async (directory) => {
+      const maildir = new Maildir(directory, path.root, context);
+      await maildir.create();
+      return maildir;
+    });
+  }
+
+  /** What can be known before the first message: that there may be directories. */
+  async create(): Promise<void> {
+    const { root } = this.#path;
+    if (this.#path.hasVariables) await this.#context.runtime.files.makeDirectory(root, 0o700);
+    else await this.#maildirs.with(root, () => Promise.resolve());
+  }
+
+  async *deliver(job: Job, signal: AbortSignal): AsyncIterable<Outcome> {
+    const content = await reusableContent(job);
+    for (const recipient of job.recipients) {
+      if (signal.aborted) return;
+      const { deliveryId, delivery } = recipient;
+      try {
+        const { hasVariables, root } = this.#path;
+        const path = hasVariables ? this.#path.expand(templateValues(job.message, delivery, this.#context)) : root;
+        const name = await this.#maildirs.with(path, (maildir) => maildir.store(job, recipient, content, signal));
+        // Where there is only one Maildir, its path says nothing that the channel's name does not say.
+        yield { kind: "delivered", deliveryId, detail: `Stored as "${hasVariables ? `${path}/${name}` : name}"` };
+      } catch (error) {
+        if (!(error instanceof FileError)) throw error;
+        yield { kind: "deferred", deliveryId, detail: error.message };
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** One directory with its cur, new and tmp. */
+class Maildir {
   readonly #path: string;
+  readonly #root: string;
   readonly #context: ChannelContext;
   readonly #files: Files;
   readonly #host: string;
   readonly #newDirectory: SharedSync;
   #counter = 0;
 
-  constructor(options: MaildirOptions, context: ChannelContext) {
-    this.#path = options.path;
+  constructor(path: string, root: string, context: ChannelContext) {
+    this.#path = path;
+    this.#root = root;
     this.#context = context;
     this.#files = context.runtime.files;
     this.#host = safeHost(context.hostName);
@@ -46,30 +97,10 @@ class Maildir implements Channel {
   async create(): Promise<void> {
     for (const name of ["cur", "new", "tmp"]) await this.#files.makeDirectory(`${this.#path}/${name}`, 0o700);
     await this.#files.syncDirectory(this.#path);
-    // A parent that may be searched but not read cannot be opened for this; then it was not made by us either.
-    await this.#files.syncDirectory(directoryOf(this.#path)).catch((error: unknown) => {
-      this.#context.log.debug("parent-not-synced", { path: this.#path, error: String(error) });
-    });
+    await makeDurableDirectory(this.#context, this.#path, this.#root);
   }
 
-  async *deliver(job: Job, signal: AbortSignal): AsyncIterable<Outcome> {
-    const content = await reusableContent(job);
-    for (const recipient of job.recipients) {
-      if (signal.aborted) return;
-      const { deliveryId } = recipient;
-      try {
-        const name = await this.#store(job, recipient, content, signal);
-        yield { kind: "delivered", deliveryId, detail: `Stored as "${name}"` };
-      } catch (error) {
-        if (!(error instanceof FileError)) throw error;
-        yield { kind: "deferred", deliveryId, detail: error.message };
-      }
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {}
-
-  async #store(job: Job, recipient: JobRecipient, content: () => Content, signal: AbortSignal): Promise<string> {
+  async store(job: Job, recipient: JobRecipient, content: () => Content, signal: AbortSignal): Promise<string> {
     const { name, file } = await this.#createUnique();
     let path = `${this.#path}/tmp/${name}`;
     try {
@@ -180,11 +211,11 @@ function safeHost(hostName: string): string {
 
 export const maildirChannel: ChannelDefinition<MaildirOptions> = {
   type: "maildir",
-  summary: "Stores each message as a file of its own in a Maildir.",
+  summary: "Stores each message as a file of its own in a Maildir; the path may depend on the recipient.",
   schema,
   async open(options, context) {
-    const maildir = new Maildir(options, context);
-    await maildir.create();
-    return maildir;
+    const channel = new MaildirChannel(options, context);
+    await channel.create();
+    return channel;
   },
 };

@@ -2,11 +2,19 @@
  * The types of channel there are. It must not know their options; a type that needs much code loads it when it is opened.
  */
 import type { ChannelDefinition } from "./channel.ts";
+import { directoryChannel } from "./directory.ts";
 import { discardChannel } from "./discard.ts";
 import { maildirChannel } from "./maildir.ts";
 import { mboxChannel } from "./mbox.ts";
+import { pipeChannel } from "./pipe.ts";
 
-const definitions: readonly ChannelDefinition<unknown>[] = [discardChannel, maildirChannel, mboxChannel];
+const definitions: readonly ChannelDefinition<unknown>[] = [
+  directoryChannel,
+  discardChannel,
+  maildirChannel,
+  mboxChannel,
+  pipeChannel,
+];
 
 /** By the name that `type = "…"` uses. */
 export const channelTypes: ReadonlyMap<string, ChannelDefinition<unknown>> = new Map(

@@ -18,6 +18,8 @@ export function nodeProcesses(stdio: Stdio): Processes {
     environment: (name) => process.env[name],
     onSignal,
     exit: (code) => process.exit(code),
+    // Few processes start others; those that do not need not load what it takes.
+    spawn: async (options) => await (await import("./spawn.ts")).spawnProcess(options),
     stdio,
   };
 }

@@ -208,7 +208,54 @@ export interface Processes {
   /** Disposing stops listening. */
   onSignal(name: SignalName, call: () => void): Disposable;
   exit(code: number): never;
+  /** Starts a program. Rejects with `SpawnError` when it cannot be started. */
+  spawn(options: SpawnOptions): Promise<SpawnedProcess>;
   readonly stdio: Stdio;
+}
+
+export interface SpawnOptions {
+  /** The program, by its path or by a name looked for in the `PATH` of `environment`, and its arguments. No shell reads them. */
+  readonly command: readonly string[];
+  /** The whole environment: nothing is inherited. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Where it runs; absent: where we run. */
+  readonly directory?: string;
+}
+
+/**
+ * A running program with a process group of its own. It gets descriptors 0, 1 and 2 of us and no others. Disposing kills the
+ * group and waits for the end.
+ */
+export interface SpawnedProcess extends AsyncDisposable {
+  readonly pid: number;
+  /**
+   * Writes go to its standard input, reads come from its standard output; its ends are unknown. `close` and `abort` end
+   * both streams and leave the program to itself.
+   */
+  readonly transport: Transport;
+  /** Its standard error. What is not read makes the program wait. */
+  readonly errors: Pick<Transport, "read" | "interrupt">;
+  /** Says that no more input comes. Resolves when what was written has been handed over; never rejects. */
+  endInput(): Promise<void>;
+  /** Settles when the program itself has ended, though others may still hold its streams. Never rejects. */
+  readonly exited: Promise<ProcessExit>;
+  /** To the whole process group; no error when nobody is left. */
+  kill(signal: "SIGTERM" | "SIGKILL"): void;
+}
+
+export type ProcessExit =
+  | { readonly kind: "code"; readonly code: number }
+  /** `signal`: its name, such as `SIGKILL`. */
+  | { readonly kind: "signal"; readonly signal: string };
+
+/** A program could not be started. `code` is the POSIX name: `ENOENT`, `EACCES`, `E2BIG`, `EAGAIN`, … */
+export class SpawnError extends Error {
+  override readonly name = "SpawnError";
+  readonly code: string;
+  constructor(message: string, code: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
 }
 
 export interface ProcessIdentity {

@@ -7,7 +7,8 @@ import { promisify } from "node:util";
 import type { ChannelContext, Job } from "../../src/channel/channel.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { nodeFiles } from "../../src/runtime/node_files.ts";
-import type { Files, Processes, ProcessIdentity } from "../../src/runtime/runtime.ts";
+import type { Files, Processes, ProcessIdentity, SpawnOptions } from "../../src/runtime/runtime.ts";
+import { spawnProcess } from "../../src/runtime/spawn.ts";
 import type { Envelope } from "../../src/spool/spool.ts";
 
 /** Saturday; the day is of one digit on purpose. */
@@ -54,6 +55,18 @@ export function jobOf(
   };
 }
 
+/** The job for other recipients. */
+export function jobFor(recipients: readonly string[], content = "Subject: Hi\r\n\r\nText\r\n"): Job {
+  const job = jobOf(content, recipients.length);
+  return {
+    ...job,
+    recipients: job.recipients.map((each, index) => ({
+      ...each,
+      delivery: { ...each.delivery, recipient: recipients[index] ?? "" },
+    })),
+  };
+}
+
 /** A context on this machine's files; `changes` replaces some of the operations. */
 export function contextOf(changes: Partial<Files> = {}, processes: Partial<Processes> = {}): ChannelContext {
   let counter = 0;
@@ -82,6 +95,8 @@ export function contextOf(changes: Partial<Files> = {}, processes: Partial<Proce
         pid: HERE.pid,
         identity: () => Promise.resolve(HERE),
         alive: (identity: ProcessIdentity) => Promise.resolve(identity.startedAt === HERE.startedAt),
+        environment: () => undefined,
+        spawn: (options: SpawnOptions) => spawnProcess(options),
         ...processes,
       } as Processes,
     },
