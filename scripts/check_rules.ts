@@ -224,7 +224,9 @@ async function checkManifest(): Promise<void> {
   );
   const wanted = { ...manifest["dependencies"], ...manifest["devDependencies"] };
   for (const [name, version] of Object.entries(wanted)) {
-    if (!/^\d+\.\d+\.\d+$/.test(version)) report("package.json", 1, `"${name}": "${version}" is no exact version`);
+    if (!/^\d+\.\d+\.\d+(?:-[\dA-Za-z.-]+)?$/.test(version)) {
+      report("package.json", 1, `"${name}": "${version}" is no exact version`);
+    }
     for (const { file, text } of locks) {
       const entry = {
         "package-lock.json": `"node_modules/${name}": {\n      "version": "${version}"`,

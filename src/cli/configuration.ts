@@ -3,8 +3,10 @@
  */
 import { channelTypes } from "../channel/registry.ts";
 import type { Config } from "../config/config.ts";
-import { findConfigFile, loadConfig } from "../config/load.ts";
+import type { Diagnostic } from "../config/diagnostic.ts";
+import { findConfigFile, loadConfig, type LoadResult } from "../config/load.ts";
 import { renderDiagnostics } from "../config/render.ts";
+import { applySeverities, severitiesOf, silence } from "../config/severity.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { CommandError, exitCode } from "./exit.ts";
 import { wantsColour } from "./terminal.ts";
@@ -20,14 +22,20 @@ export async function loadConfiguration(runtime: Runtime, given: string | undefi
     );
   }
   const result = await loadConfig(found.file, { files, channels: channelTypes, hostName: processes.hostName });
-  if (result.diagnostics.length > 0) {
+  const findings = judged(result);
+  if (findings.length > 0) {
     const colour = wantsColour(runtime, "err");
     const columns = processes.stdio.columns();
     const width = columns === undefined ? {} : { width: columns };
-    processes.stdio.writeErr(renderDiagnostics(result.diagnostics, result.sources, { colour, ...width }));
+    processes.stdio.writeErr(renderDiagnostics(findings, result.sources, { colour, ...width }));
   }
   if (result.config === undefined) {
     throw new CommandError(`The configuration "${found.file}" has errors, see above`, exitCode.configuration);
   }
   return result.config;
+}
+
+/** What the configuration itself turns off or silences is not told at every start. It never turns an error into a start. */
+function judged({ diagnostics, directives, root }: LoadResult): readonly Diagnostic[] {
+  return applySeverities(silence(diagnostics, directives, () => false).findings, severitiesOf(root));
 }

@@ -3,6 +3,7 @@
  * configuration reaches the terminal as a control character. It must not know how findings are made.
  */
 import { type Diagnostic, escapeUnsafe, type LabelledSpan, type Span } from "./diagnostic.ts";
+import { filled } from "./fill.ts";
 import type { Source } from "./source.ts";
 
 export interface RenderOptions {
@@ -59,7 +60,9 @@ export function renderFinding(
     ...(finding.help === undefined ? [] : [["help", finding.help] as const]),
   ];
   for (const [kind, text] of remarks) {
-    const [first = "", ...rest] = text.split("\n").map(escapeUnsafe);
+    const indent = gutter + 3 + kind.length + 2;
+    const room = options.width === undefined ? Infinity : Math.max(20, options.width - indent);
+    const [first = "", ...rest] = text.split("\n").flatMap((line) => filled(escapeUnsafe(line), room).split("\n"));
     lines.push(`${margin} ${paint(BLUE, "=")} ${paint(BOLD, kind)}: ${first}`);
     for (const line of rest) lines.push(`${margin}         ${line}`);
   }

@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { type Code, CODES, isCode } from "../../src/config/codes.ts";
 import { lintRules } from "../../src/config/lint/rules.ts";
 import { pageOf } from "../../src/config/pages/pages.ts";
-import { filled, pageMarkdown, pageText } from "../../src/config/pages/text.ts";
+import { filled } from "../../src/config/fill.ts";
+import { pageMarkdown, pageText } from "../../src/config/pages/text.ts";
 import { examineExample } from "./example_world.ts";
 
 const codes: readonly Code[] = Object.keys(CODES).filter(isCode);

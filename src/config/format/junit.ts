@@ -36,7 +36,7 @@ function testCase(file: string, finding: Diagnostic, isFailure: boolean): readon
   const { code, severity, message, primary: { start } } = finding;
   const place = `${start.line}:${start.column}`;
   const name = `${code} ${CODES[code].title} (${place})`;
-  const text = escaped(`${file}:${place}: ${severity}: ${wholeText(finding)}`);
+  const text = printable(`${file}:${place}: ${severity}: ${wholeText(finding)}`);
   return [
     `    <testcase${attributes({ name, classname: file, file, line: start.line, time: 0 })}>`,
     isFailure
@@ -47,21 +47,17 @@ function testCase(file: string, finding: Diagnostic, isFailure: boolean): readon
 }
 
 function attributes(values: Readonly<Record<string, string | number>>): string {
-  return Object.entries(values).map(([key, value]) => ` ${key}="${escaped(String(value))}"`).join("");
+  return Object.entries(values).map(([key, value]) =>
+    // A reader makes blanks of plain line ends and tabs in attributes.
+    ` ${key}="${printable(String(value)).replaceAll("\n", "&#10;").replaceAll("\t", "&#9;")}"`
+  ).join("");
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "\n": "&#10;",
-  "\t": "&#9;",
-};
+const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 
 /** XML 1.0 §2.2: most control characters may not stand in a document, not even as references. */
-function escaped(text: string): string {
+function printable(text: string): string {
   return text.replace(/[^\t\n\u{20}-\u{7e}\u{a0}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/gu, (character) => {
     return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
-  }).replace(/[&<>"\n\t]/gu, (character) => ENTITIES[character] ?? "");
+  }).replace(/[&<>"]/gu, (character) => ENTITIES[character] ?? "");
 }

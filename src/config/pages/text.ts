@@ -2,6 +2,7 @@
  * A rule's page as text for a terminal and as Markdown. It must not know where it is shown.
  */
 import { CODES } from "../codes.ts";
+import { filled } from "../fill.ts";
 import type { Example, RulePage } from "./page.ts";
 
 const WIDTH = 80;
@@ -46,17 +47,4 @@ function labelled(name: string, text: string): string {
 
 function indented(text: string): string {
   return text.split("\n").map((line) => line === "" ? "" : `    ${line}`).join("\n");
-}
-
-/** Words on lines of at most `width` characters; longer words stand alone. */
-export function filled(text: string, width: number): string {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
-    } else line = line === "" ? word : `${line} ${word}`;
-  }
-  return [...lines, line].join("\n");
 }
