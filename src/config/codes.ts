@@ -36,6 +36,21 @@ export const CODES = {
   SMTPD203: { title: "Environment variable not set", severity: "warning", depends: "machine" },
   SMTPD204: { title: "Invalid allow comment", severity: "warning" },
   SMTPD205: { title: "Allow comment without effect", severity: "warning" },
+  SMTPD211: { title: "Channel never used", severity: "warning" },
+  SMTPD230: { title: "Key pair that cannot be used", severity: "error", depends: "machine" },
+  SMTPD231: { title: "Certificate expires soon", severity: "warning", depends: "machine" },
+  SMTPD232: { title: "Certificate for another host name", severity: "warning", depends: "machine" },
+  SMTPD240: { title: "Secret file open to others", severity: "warning", depends: "machine" },
+  SMTPD241: { title: "Secret in the configuration", severity: "warning" },
+  SMTPD242: { title: "Webhook without encryption", severity: "warning" },
+  SMTPD250: { title: "Port that needs privileges", severity: "warning", depends: "machine" },
+  SMTPD251: { title: "Spool directory that cannot be used", severity: "warning", depends: "machine" },
+  SMTPD252: { title: "Spool on a file system that does not suit", severity: "warning", depends: "machine" },
+  SMTPD253: { title: "No room for the largest message", severity: "warning", depends: "machine" },
+  SMTPD254: { title: "Message size over the space kept free", severity: "warning" },
+  SMTPD255: { title: "Session time-out below the RFC's times", severity: "warning" },
+  SMTPD256: { title: "Host name not fully qualified", severity: "warning", depends: "machine" },
+  SMTPD257: { title: "More connections than open files", severity: "warning", depends: "machine" },
 } as const satisfies Readonly<Record<string, CodeEntry>>;
 
 export type Code = keyof typeof CODES;

@@ -2,12 +2,12 @@
  * The machine that the examples of rule pages, and tests of lint rules, are checked on: files in memory, everything else
  * as `ExampleWorld` says. Nothing of the real machine comes through.
  */
-import { channelTypes } from "../../src/channel/registry.ts";
 import type { Code } from "../../src/config/codes.ts";
 import { type Examination, examine, type ExamineContext } from "../../src/config/lint/run.ts";
 import type { KeyPairFacts, LintEnvironment, LintNetwork } from "../../src/config/lint/rule.ts";
 import { lintRules } from "../../src/config/lint/rules.ts";
 import type { Example, ExampleWorld } from "../../src/config/pages/page.ts";
+import { exampleChannels } from "./lint/channel_stand_ins.ts";
 import { MemoryFiles } from "./world.ts";
 
 export const EXAMPLE_FILE = "/etc/smtpd/smtpd.toml";
@@ -75,7 +75,7 @@ export function examineExample(
   more: Partial<Pick<ExamineContext, "strict" | "severities" | "rules">> = {},
 ): Promise<Examination> {
   return examine(EXAMPLE_FILE, {
-    load: { files: new MemoryFiles(exampleFiles(example)), channels: channelTypes, hostName: "box.example.net" },
+    load: { files: new MemoryFiles(exampleFiles(example)), channels: exampleChannels, hostName: "box.example.net" },
     environment: exampleEnvironment(example),
     rules: lintRules,
     ...more,

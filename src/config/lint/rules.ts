@@ -1,8 +1,34 @@
 /**
  * The lint rules there are, in the order of their codes. It must not know what they look at.
  */
-import type { LintRule } from "./rule.ts";
+import { expiringCertificate, uncoveredHostName, unusableKeyPair } from "./certificate.ts";
+import { fileLimit, shortSession, sizeOverReserve } from "./contradicting_limit.ts";
+import { unqualifiedHostName } from "./host_name.ts";
 import { missingFile } from "./missing_file.ts";
+import { plainWebhook } from "./plain_webhook.ts";
+import { privilegedPort } from "./privileged_port.ts";
+import type { LintRule } from "./rule.ts";
+import { inlineSecret, openSecretFile } from "./secret_exposure.ts";
+import { spoolDirectory, spoolFileSystem, spoolSpace } from "./spool_directory.ts";
 import { unsetVariable } from "./unset_variable.ts";
+import { unusedChannel } from "./unused_channel.ts";
 
-export const lintRules: readonly LintRule[] = [missingFile, unsetVariable];
+export const lintRules: readonly LintRule[] = [
+  missingFile,
+  unsetVariable,
+  unusedChannel,
+  unusableKeyPair,
+  expiringCertificate,
+  uncoveredHostName,
+  openSecretFile,
+  inlineSecret,
+  plainWebhook,
+  privilegedPort,
+  spoolDirectory,
+  spoolFileSystem,
+  spoolSpace,
+  sizeOverReserve,
+  shortSession,
+  unqualifiedHostName,
+  fileLimit,
+];

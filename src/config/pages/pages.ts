@@ -3,13 +3,24 @@
  * how pages are shown.
  */
 import type { Code } from "../codes.ts";
+import { exposurePages } from "./exposure.ts";
 import { filePages } from "./files.ts";
 import { keyPages } from "./keys.ts";
 import { lintPages } from "./lint.ts";
+import { machinePages } from "./machine.ts";
 import type { PageContent, RulePage } from "./page.ts";
+import { routingPages } from "./routing.ts";
 import { structurePages } from "./structure.ts";
 
-const PAGES: Readonly<Record<Code, PageContent>> = { ...filePages, ...keyPages, ...structurePages, ...lintPages };
+const PAGES: Readonly<Record<Code, PageContent>> = {
+  ...filePages,
+  ...keyPages,
+  ...structurePages,
+  ...lintPages,
+  ...routingPages,
+  ...exposurePages,
+  ...machinePages,
+};
 
 export function pageOf(code: Code): RulePage {
   return { code, ...PAGES[code] };

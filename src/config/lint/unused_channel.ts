@@ -1,0 +1,26 @@
+/**
+ * Channels that no binding delivers to. It must not know what channels do.
+ */
+import { quote } from "../diagnostic.ts";
+import { tablesAt, textAt, textsAt } from "../tree.ts";
+import type { LintRule } from "./rule.ts";
+
+export const unusedChannel: LintRule = {
+  code: "SMTPD211",
+  check({ root, config, report }) {
+    // With errors about, a name may be misspelt, and the channel that was meant would look unused.
+    if (config === undefined) return;
+    const bindings = [
+      ...tablesAt(root, "binding"),
+      ...tablesAt(root, "listener").flatMap((listener) => tablesAt(listener, "binding")),
+    ];
+    const used = new Set(bindings.flatMap((binding) => textsAt(binding, "deliver").map((text) => text.value)));
+    for (const channel of tablesAt(root, "channel")) {
+      const name = textAt(channel, "name");
+      if (name === undefined || used.has(name.value)) continue;
+      report(`No binding delivers to the channel ${quote(name.value)}`, name.place, {
+        help: `Name it in the "deliver" of a binding, or remove the channel.`,
+      });
+    }
+  },
+};
