@@ -7,7 +7,8 @@ import type { ChannelConfig, Config, ListenerConfig } from "../config/config.ts"
 import { type BufferedLog, createLog } from "../observe/logtape.ts";
 import { endpointText, type Runtime } from "../runtime/runtime.ts";
 import type { Listener } from "../server/listener.ts";
-import { Server, StartError } from "../server/server.ts";
+import { Server } from "../server/server.ts";
+import { StartError } from "../server/start_error.ts";
 import { captureConfig } from "./capture.ts";
 import { loadConfiguration } from "./configuration.ts";
 import { CommandError, exitCode } from "./exit.ts";
@@ -33,6 +34,7 @@ export async function serveCommand(runtime: Runtime, options: ServeOptions): Pro
   try {
     const server = await start(runtime, options, config, log);
     announce(runtime, options, config, server.listeners, log);
+    runtime.processes.onSignal("SIGHUP", () => void reload(runtime, options, server, log));
     await untilStopped(runtime, server, log);
     return exitCode.ok;
   } finally {
@@ -47,6 +49,17 @@ async function start(runtime: Runtime, options: ServeOptions, config: Config, lo
     if (!(error instanceof StartError)) throw error;
     const code = error.kind === "configuration" ? exitCode.configuration : exitCode.system;
     throw new CommandError(error.message, code, error);
+  }
+}
+
+/** A configuration that is not right changes nothing; what is wrong with it is told as at the start. */
+async function reload(runtime: Runtime, options: ServeOptions, server: Server, log: BufferedLog): Promise<void> {
+  if (options.capture) return log.warn("reload refused", { error: "--capture has no configuration to load" });
+  try {
+    await server.reload(await loadConfiguration(runtime, options.config));
+    log.info("reloaded", { listeners: server.listeners.map((listener) => listener.config.name) });
+  } catch (error) {
+    log.error("reload refused", { error: error instanceof Error ? error.message : String(error) });
   }
 }
 

@@ -15,7 +15,8 @@ export interface SessionHost {
   decide(question: Question): Verdict | Promise<Verdict>;
   /** Takes a piece of the body; a reply means that it cannot be kept. */
   body(bytes: Uint8Array): Reply | undefined | Promise<Reply | undefined>;
-  abandon(): void;
+  /** Forgets the body so far; `refusal` is what the client is told when that is why. */
+  abandon(refusal?: Reply): void;
   /** The handshake; `lastPlaintext` goes out before it. */
   startTls(transport: Transport, lastPlaintext: Uint8Array): Promise<void>;
 }
@@ -64,7 +65,7 @@ export async function drive(
         break;
       }
       case "abandon":
-        host.abandon();
+        host.abandon(step.reply);
         break;
       case "start-tls":
         watch.within(HANDSHAKE_TIMEOUT_MS);

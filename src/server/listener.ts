@@ -39,8 +39,9 @@ interface LiveSession {
 }
 
 export class Listener {
-  readonly #services: ListenerServices;
-  readonly #options: ServerSessionOptions;
+  /** For new connections; each keeps what it began with. */
+  #services: ListenerServices;
+  #options: ServerSessionOptions;
   readonly #sessions = new Set<LiveSession>();
   readonly #refusals = new Set<Transport>();
   /** Connections from accept to close, handshakes included. */
@@ -50,6 +51,12 @@ export class Listener {
   #whenEmpty: (() => void) | undefined;
 
   constructor(services: ListenerServices) {
+    this.#services = services;
+    this.#options = sessionOptions(services.listener, services.identity !== undefined);
+  }
+
+  /** New connections are served with these from now on. */
+  serveWith(services: ListenerServices): void {
     this.#services = services;
     this.#options = sessionOptions(services.listener, services.identity !== undefined);
   }

@@ -5,7 +5,7 @@
  */
 import type { Router } from "../binding/route.ts";
 import type { ListenerConfig } from "../config/config.ts";
-import { CLAIM_MS, type JobController } from "../controller/controller.ts";
+import { CLAIM_MS } from "../controller/controller.ts";
 import { HopCounter } from "../message/header.ts";
 import { formatId, ID_RANDOM_BYTES } from "../message/id.ts";
 import { protocolName, receivedField } from "../message/received.ts";
@@ -17,6 +17,7 @@ import { prepared, type Reply, reply } from "../smtp/reply.ts";
 import type { Question, Verdict } from "../smtp/session.ts";
 import type { RecipientParameters, Transaction } from "../smtp/transaction.ts";
 import { type Draft, type Envelope, type NewDelivery, type Spool, SpoolError } from "../spool/spool.ts";
+import type { Deliveries } from "./deliveries.ts";
 import type { SessionHost } from "./drive.ts";
 
 /** What all connections of a listener share. */
@@ -24,7 +25,7 @@ export interface ReceptionServices {
   readonly listener: ListenerConfig;
   readonly router: Router;
   readonly spool: Spool;
-  readonly controller: JobController;
+  readonly deliveries: Deliveries;
   readonly identity: TlsIdentity | undefined;
   readonly clock: Clock;
   readonly random: Random;
@@ -96,17 +97,19 @@ export class Reception implements SessionHost {
     if (!incoming.hops.done) {
       incoming.hops.see(bytes);
       if (incoming.hops.hops > MAX_RECEIVED_HOPS) {
-        this.abandon();
+        this.abandon(LOOP);
         return LOOP;
       }
     }
     return this.#write(incoming, bytes);
   }
 
-  abandon(): void {
+  abandon(refusal?: Reply): void {
     const incoming = this.#incoming;
     this.#incoming = undefined;
-    if (incoming !== undefined) this.#drop(incoming.draft);
+    if (incoming === undefined) return;
+    this.#drop(incoming.draft);
+    if (refusal !== undefined) this.#log.info("message refused", { message: incoming.id, reply: replyText(refusal) });
   }
 
   async startTls(transport: Transport, lastPlaintext: Uint8Array): Promise<void> {
@@ -140,7 +143,7 @@ export class Reception implements SessionHost {
       this.#log.info("recipient refused", {
         recipient,
         binding: route.binding,
-        reply: `${route.reply.code} ${route.reply.enhanced ?? ""} ${route.reply.lines[0] ?? ""}`,
+        reply: replyText(route.reply),
       });
       return { kind: "refuse", reply: route.reply };
     }
@@ -191,10 +194,10 @@ export class Reception implements SessionHost {
     const incoming = this.#incoming;
     this.#incoming = undefined;
     if (incoming === undefined) return { kind: "refuse", reply: STORE_FAILED };
-    const { clock, controller } = this.#services;
+    const { clock, deliveries: attempts } = this.#services;
     const deliveries = withoutRepetitions(this.#deliveries);
     const channels = channelsOf(deliveries);
-    const claim = controller.claimable(channels);
+    const claim = attempts.claimable(channels);
     const message = {
       id: incoming.id,
       receivedAtMs: clock.nowMs(),
@@ -203,8 +206,8 @@ export class Reception implements SessionHost {
     };
     try {
       const leases = await incoming.draft.commit(message, claim ? { claimForMs: CLAIM_MS } : {});
-      if (claim) controller.accept(leases);
-      else controller.nudge(channels);
+      if (claim) attempts.accept(leases);
+      else attempts.nudge(channels);
     } catch (error) {
       this.#drop(incoming.draft);
       return { kind: "refuse", reply: this.#storeFailed(error) };
@@ -247,6 +250,11 @@ export class Reception implements SessionHost {
       this.#log.warn("draft not removed", { error: error instanceof Error ? error.message : String(error) });
     });
   }
+}
+
+/** The first line of a reply, for the log. */
+function replyText({ code, enhanced, lines }: Reply): string {
+  return [code, enhanced, lines[0]].filter((part) => part !== undefined).join(" ");
 }
 
 function storeReply(error: unknown): Reply {

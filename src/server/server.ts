@@ -1,18 +1,19 @@
 /**
- * The server: opens what the configuration names in the order in which it can fail, or nothing at all, and closes it in the
- * order in which nothing is lost. It must not know of files of configuration, of signals or of terminals.
+ * The server: opens what the configuration names in the order in which it can fail, or nothing at all; replaces it by a new
+ * configuration, whole or not at all; closes it in the order in which nothing is lost. It must not know of configuration
+ * files, of signals or of terminals.
  */
-import { compileRoutes } from "../binding/route.ts";
-import type { Channel, ChannelContext, ChannelDefinition } from "../channel/channel.ts";
-import type { ChannelConfig, Config, ListenerConfig } from "../config/config.ts";
-import { readSecret } from "../config/secret.ts";
-import { type ConfiguredChannel, JobController } from "../controller/controller.ts";
+import type { ChannelDefinition } from "../channel/channel.ts";
+import type { Config, ListenerConfig, SpoolConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
-import { FileError, type Runtime, type TlsIdentity, TlsIdentityError, TransportError } from "../runtime/runtime.ts";
+import { type Runtime, TransportError } from "../runtime/runtime.ts";
 import { openSpool } from "../spool/open.ts";
 import type { Spool } from "../spool/spool.ts";
 import { Deadlines } from "./deadlines.ts";
-import { Listener } from "./listener.ts";
+import { Generation } from "./generation.ts";
+import { Listener, type ListenerServices } from "./listener.ts";
+import { DeliveriesInForce } from "./deliveries.ts";
+import { messageOf, StartError } from "./start_error.ts";
 
 /** After the grace, sessions get this long to read their 421 and to see their commit through. */
 const CUT_MS = 2_000;
@@ -26,43 +27,62 @@ export interface ServerOptions {
   readonly log: Log;
 }
 
-/** The server cannot start; the message says what to do. */
-export class StartError extends Error {
-  override readonly name = "StartError";
-  readonly kind: "configuration" | "system";
-  constructor(message: string, kind: StartError["kind"], cause?: unknown) {
-    super(message, { cause });
-    this.kind = kind;
-  }
-}
+/** Listeners by endpoint: a reload keeps the socket of an endpoint that stays. */
+type Endpoints = ReadonlyMap<string, Listener>;
 
 export class Server {
   readonly #options: ServerOptions;
-  /** What is open, in the order of opening; closed in reverse. */
-  readonly #open = new AsyncDisposableStack();
-  readonly #listeners: Listener[] = [];
-  #controller: JobController | undefined;
+  readonly #spool: Spool;
+  readonly #deadlines: Deadlines;
+  readonly #deliveries: DeliveriesInForce;
+  #generation: Generation;
+  #endpoints: Endpoints = new Map();
+  /** Listeners and generations that a reload has replaced and that still finish. */
+  readonly #retiring = new Set<Promise<void>>();
+  #reloading: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #hasten: (() => void) | undefined;
 
-  private constructor(options: ServerOptions) {
+  private constructor(
+    options: ServerOptions,
+    shared: { readonly spool: Spool; readonly deadlines: Deadlines; readonly deliveries: DeliveriesInForce },
+    first: Generation,
+  ) {
     this.#options = options;
+    this.#spool = shared.spool;
+    this.#deadlines = shared.deadlines;
+    this.#deliveries = shared.deliveries;
+    this.#generation = first;
   }
 
-  /** Rejects with `StartError`, and then nothing is left open. */
+  /** Rejects with `StartError` or `SpoolError`, and then nothing is left open. */
   static async start(options: ServerOptions): Promise<Server> {
-    const server = new Server(options);
-    try {
-      await server.#start();
-      return server;
-    } catch (error) {
-      await server.#open.disposeAsync();
-      throw error;
-    }
+    const { config, runtime, log } = options;
+    await using opened = new AsyncDisposableStack();
+    const spool = opened.use(await openSpool(config.spool, runtime, log));
+    const deadlines = opened.use(new Deadlines(runtime.clock));
+    const shared = { spool, deadlines, deliveries: new DeliveriesInForce() };
+    const generation = opened.use(await Generation.open({ ...options, ...shared }));
+    shared.deliveries.take(generation.controller);
+    const server = new Server(options, shared, generation);
+    server.#endpoints = await openEndpoints(generation.services, new Map());
+    generation.controller.start();
+    opened.move();
+    return server;
   }
 
   get listeners(): readonly Listener[] {
-    return this.#listeners;
+    return [...this.#endpoints.values()];
+  }
+
+  /**
+   * Takes over the new configuration: rejects with `StartError` and changes nothing, or applies it whole. Sessions that are
+   * under way finish under the old one.
+   */
+  reload(config: Config): Promise<void> {
+    const reloaded = this.#reloading.then(() => this.#reload(config));
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
   }
 
   /**
@@ -70,114 +90,58 @@ export class Server {
    * A second call ends the grace at once.
    */
   stop(): Promise<void> {
-    if (this.#stopped === undefined) this.#stopped = this.#stop();
+    if (this.#stopped === undefined) this.#stopped = this.#reloading.then(() => this.#stop());
     else this.#hasten?.();
     return this.#stopped;
   }
 
-  async #start(): Promise<void> {
-    const { config, runtime, log } = this.#options;
-    const chosen = chooseListeners(config.listeners, this.#options.listeners);
-    const identities = new Map<ListenerConfig, TlsIdentity | undefined>();
-    for (const listener of chosen) identities.set(listener, await this.#identity(listener));
-    const spool = this.#open.use(await openSpool(config.spool, runtime, log));
-    const controller = await this.#openController(spool);
-    const deadlines = this.#open.use(new Deadlines(runtime.clock));
-    for (const config of chosen) await this.#openListener(config, identities.get(config), spool, controller, deadlines);
-    controller.start();
-    this.#controller = controller;
-  }
-
-  async #openController(spool: Spool): Promise<JobController> {
-    const { config, runtime, log } = this.#options;
-    const channels = new Map<string, ConfiguredChannel>();
-    for (const channel of config.channels) {
-      channels.set(channel.name, { config: channel, channel: this.#open.use(await this.#openChannel(channel)) });
+  async #reload(config: Config): Promise<void> {
+    if (this.#stopped !== undefined) return;
+    const before = this.#generation;
+    if (!sameSpool(before.config.spool, config.spool)) {
+      throw new StartError(
+        "The spool cannot be changed while the server runs: restart it, or undo [spool]",
+        "configuration",
+      );
     }
-    const { clock, random } = runtime;
-    const controller = new JobController({ spool, channels, clock, random, log });
-    this.#open.defer(() => controller.stop(0));
-    return controller;
-  }
-
-  async #openChannel(config: ChannelConfig): Promise<Channel> {
-    const { runtime, log, channelTypes } = this.#options;
-    const definition = channelTypes.get(config.type);
-    if (definition === undefined) throw new Error(`Channel "${config.name}" has the unknown type "${config.type}"`);
-    const context: ChannelContext = {
-      name: config.name,
-      hostName: this.#options.config.hostName,
-      runtime,
-      log: log.with({ channel: config.name }),
-    };
+    const shared = { spool: this.#spool, deadlines: this.#deadlines, deliveries: this.#deliveries };
+    const next = await Generation.open({ ...this.#options, ...shared, config });
+    let endpoints: Endpoints;
     try {
-      return await definition.open(config.options, context);
+      endpoints = await openEndpoints(next.services, this.#endpoints);
     } catch (error) {
-      throw new StartError(`Cannot open channel "${config.name}": ${messageOf(error)}`, "system", error);
-    }
-  }
-
-  async #openListener(
-    config: ListenerConfig,
-    identity: TlsIdentity | undefined,
-    spool: Spool,
-    controller: JobController,
-    deadlines: Deadlines,
-  ): Promise<void> {
-    const { runtime, log } = this.#options;
-    const { network, clock, random } = runtime;
-    const router = compileRoutes(config, this.#options.config.bindings);
-    const listener = new Listener({
-      listener: config,
-      router,
-      spool,
-      controller,
-      identity,
-      clock,
-      random,
-      network,
-      deadlines,
-      log,
-    });
-    try {
-      await listener.open();
-    } catch (error) {
-      throw new StartError(listenFailure(config, error), "system", error);
-    }
-    this.#listeners.push(listener);
-    this.#open.defer(async () => {
-      await listener.drain();
-      listener.abort();
-    });
-  }
-
-  async #identity(listener: ListenerConfig): Promise<TlsIdentity | undefined> {
-    const { tls } = listener;
-    if (tls.mode === "off") return undefined;
-    const { files, processes, network } = this.#options.runtime;
-    const about = `the TLS key pair of listener "${listener.name}"`;
-    try {
-      const certificate = await files.readText(tls.certificate);
-      const environment = (name: string) => processes.environment(name);
-      const privateKey = await readSecret(tls.privateKey, { files, environment });
-      return network.tlsIdentity({ certificate, privateKey });
-    } catch (error) {
-      if (error instanceof TlsIdentityError || error instanceof FileError || isSecretError(error)) {
-        throw new StartError(`Cannot use ${about}: ${messageOf(error)}`, "configuration", error);
-      }
+      await next[Symbol.asyncDispose]();
       throw error;
     }
+    for (const services of next.services) endpoints.get(endpointKey(services.listener))?.serveWith(services);
+    const gone = [...this.#endpoints.values()].filter((listener) => ![...endpoints.values()].includes(listener));
+    this.#endpoints = endpoints;
+    this.#generation = next;
+    this.#deliveries.take(next.controller);
+    next.controller.start();
+    for (const listener of gone) this.#retire(finish(listener));
+    this.#retire(before.retire(config.shutdownGraceMs));
+  }
+
+  #retire(work: Promise<void>): void {
+    const watched = work.catch((error: unknown) => {
+      this.#options.log.error("retiring the old configuration failed", { error: messageOf(error) });
+    }).finally(() => this.#retiring.delete(watched));
+    this.#retiring.add(watched);
   }
 
   async #stop(): Promise<void> {
-    const { runtime, config } = this.#options;
-    await Promise.all(this.#listeners.map((listener) => listener.drain()));
-    const empty = Promise.all(this.#listeners.map((listener) => listener.empty()));
-    await this.#within(empty, config.shutdownGraceMs);
-    for (const listener of this.#listeners) listener.cut();
-    await Promise.race([empty, sleep(runtime, CUT_MS)]);
-    await this.#controller?.stop(0);
-    await this.#open.disposeAsync();
+    const { listeners } = this;
+    await Promise.all(listeners.map((listener) => listener.drain()));
+    const empty = Promise.all(listeners.map((listener) => listener.empty()));
+    await this.#within(empty, this.#generation.config.shutdownGraceMs);
+    for (const listener of listeners) listener.cut();
+    await Promise.race([empty, sleep(this.#options.runtime, CUT_MS)]);
+    for (const listener of listeners) listener.abort();
+    await this.#generation[Symbol.asyncDispose]();
+    await Promise.race([Promise.all(this.#retiring), sleep(this.#options.runtime, CUT_MS)]);
+    this.#deadlines[Symbol.dispose]();
+    await this.#spool[Symbol.asyncDispose]();
   }
 
   /** Waits for the work, the time, or the second call of `stop`. */
@@ -189,19 +153,56 @@ export class Server {
   }
 }
 
+/** Opens the endpoints that are not open yet; when one cannot be had, those opened here are closed again. */
+async function openEndpoints(services: readonly ListenerServices[], present: Endpoints): Promise<Endpoints> {
+  const endpoints = new Map<string, Listener>();
+  const opened: Listener[] = [];
+  try {
+    for (const each of services) {
+      const key = endpointKey(each.listener);
+      const kept = present.get(key);
+      const listener = kept ?? new Listener(each);
+      if (kept === undefined) {
+        await open(listener);
+        opened.push(listener);
+      }
+      endpoints.set(key, listener);
+    }
+    return endpoints;
+  } catch (error) {
+    for (const listener of opened) {
+      await listener.drain();
+      listener.abort();
+    }
+    throw error;
+  }
+}
+
+async function open(listener: Listener): Promise<void> {
+  try {
+    await listener.open();
+  } catch (error) {
+    throw new StartError(listenFailure(listener.config, error), "system", error);
+  }
+}
+
+/** An endpoint that the new configuration has no longer: its transactions finish, then it is gone. */
+async function finish(listener: Listener): Promise<void> {
+  await listener.drain();
+  await listener.empty();
+}
+
+function endpointKey(listener: ListenerConfig): string {
+  return `${listener.listenIp ?? "*"} ${listener.port}`;
+}
+
+function sameSpool(left: SpoolConfig, right: SpoolConfig): boolean {
+  return JSON.stringify(left) === JSON.stringify(right);
+}
+
 function sleep(runtime: Runtime, timeMs: number): Promise<void> {
   return new Promise((resolve) => {
     runtime.clock.after(timeMs, resolve);
-  });
-}
-
-function chooseListeners(all: readonly ListenerConfig[], names: readonly string[]): readonly ListenerConfig[] {
-  if (names.length === 0) return all;
-  return names.map((name) => {
-    const listener = all.find((candidate) => candidate.name === name);
-    if (listener !== undefined) return listener;
-    const known = all.map((candidate) => `"${candidate.name}"`).join(", ");
-    throw new StartError(`There is no listener "${name}"; the configuration has ${known}`, "configuration");
   });
 }
 
@@ -220,12 +221,4 @@ function listenFailure(config: ListenerConfig, error: unknown): string {
     default:
       return `${what}: ${messageOf(error)}`;
   }
-}
-
-function isSecretError(error: unknown): boolean {
-  return error instanceof Error && error.name === "SecretError";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

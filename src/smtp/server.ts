@@ -361,7 +361,7 @@ class Session implements ServerSession {
 
   /** Forgets what was given of the body when this is its first refusal. */
   #refuseReceipt(receipt: Receipt, refusal: Reply): void {
-    if (receipt.refuse(refusal)) this.#steps.push(ABANDON);
+    if (receipt.refuse(refusal)) this.#steps.push({ kind: "abandon", reply: refusal });
   }
 
   #limit(receipt: Receipt, announcedOctets = 0): void {

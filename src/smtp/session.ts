@@ -32,8 +32,8 @@ export type ServerStep =
   | { readonly kind: "ask"; readonly question: Question }
   /** A piece of mail data, dot-stuffing removed; valid until the next call of `receive`. */
   | { readonly kind: "body"; readonly bytes: Uint8Array }
-  /** The body since the data question leads to no commit (RSET, refused, too large): forget it. */
-  | { readonly kind: "abandon" }
+  /** The body since the data question leads to no commit: forget it. `reply` is there when it was refused. */
+  | { readonly kind: "abandon"; readonly reply?: Reply }
   /** Start the handshake now; the writes before this step are the last in plain text. */
   | { readonly kind: "start-tls" }
   | { readonly kind: "close"; readonly why: "quit" | "end-of-stream" | "refused" };

@@ -78,7 +78,7 @@ export class World implements AsyncDisposable {
       listener,
       router: compileRoutes(listener, BINDINGS),
       spool: this.spool,
-      controller: this.controller,
+      deliveries: this.controller,
       identity: undefined,
       clock,
       random,
