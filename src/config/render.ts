@@ -156,13 +156,22 @@ function sum(cells: readonly Cell[]): number {
 function cellsOf(text: string, start: number, end: number): readonly Cell[] {
   const cells: Cell[] = [];
   let column = 0;
-  for (const { segment, index } of new Intl.Segmenter("en", { granularity: "grapheme" }).segment(text)) {
+  for (const { segment, index } of graphemes(text)) {
     const shown = segment === "\t" ? " ".repeat(TAB_STOP - (column % TAB_STOP)) : safe(segment);
     const width = shown === segment ? graphemeWidth(segment) : shown.length;
     cells.push({ text: shown, width, marked: index + segment.length > start && index < end });
     column += width;
   }
   return cells;
+}
+
+let segmenter: Intl.Segmenter | undefined;
+
+/** Plain ASCII needs no segmenter, whose tables take their time to load. */
+function graphemes(text: string): Iterable<{ readonly segment: string; readonly index: number }> {
+  if (/^[\t -~]*$/u.test(text)) return Array.from(text, (segment, index) => ({ segment, index }));
+  segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" });
+  return segmenter.segment(text);
 }
 
 /** Control characters as their pictures, those that change direction or show nothing as their code. */
