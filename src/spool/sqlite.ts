@@ -48,6 +48,8 @@ const OWNER_LIFETIME_MS = 30_000;
 const BUSY_TIMEOUT_MS = 5000;
 /** The free space is asked for at most so often. */
 const FREE_SPACE_AGE_MS = 1000;
+/** Content is on the disk twice until the write-ahead log is copied into the file. */
+const DISK_FACTOR = 2;
 /** Content of messages just accepted and not yet delivered, kept so that it need not be read back. */
 const MAX_KEPT_BYTES = 8 * 1024 * 1024;
 
@@ -124,6 +126,10 @@ class SqliteSpool implements Spool {
   #beating = false;
   #fullness: SpoolError | undefined;
   #freeSpaceKnownAtMs = -Infinity;
+  #learning = false;
+  /** Content taken so far, and how much more may be taken as far as is known since the last look at the disk. */
+  #takenBytes = 0;
+  #roomBytes = Infinity;
   #closing: Promise<void> | undefined;
 
   constructor(
@@ -142,6 +148,7 @@ class SqliteSpool implements Spool {
       link,
       nextNumber: () => ++this.#drafts,
       nowMs: () => runtime.clock.nowMs(),
+      take: (sizeBytes) => this.#take(sizeBytes),
       keep: (messageId, content, deliveries) => this.#keep(messageId, content, deliveries),
     };
   }
@@ -248,8 +255,25 @@ class SqliteSpool implements Spool {
   refusal(): SpoolError | undefined {
     if (this.#link.failure !== undefined) return this.#link.failure;
     const { clock } = this.#runtime;
-    if (clock.monotonicMs() - this.#freeSpaceKnownAtMs >= FREE_SPACE_AGE_MS) void this.#learnFreeSpace();
-    return this.#fullness;
+    const isOld = clock.monotonicMs() - this.#freeSpaceKnownAtMs >= FREE_SPACE_AGE_MS;
+    if (isOld || (this.#roomBytes < 0 && this.#fullness === undefined)) void this.#learnFreeSpace();
+    return this.#fullness ?? (this.#roomBytes < 0 ? this.#tooFull("is about to fall below") : undefined);
+  }
+
+  /** Between two looks at the disk, a fast sender could fill it: what is taken is counted against what was free. */
+  #take(sizeBytes: number): SpoolError | undefined {
+    this.#takenBytes += sizeBytes;
+    this.#roomBytes -= DISK_FACTOR * sizeBytes;
+    return this.#roomBytes < 0 ? this.refusal() : undefined;
+  }
+
+  #tooFull(state: string): SpoolError {
+    const { path, minFreeSpaceBytes } = this.#options;
+    return new SpoolError(
+      `The free space of the spool "${path}" ${state} the ${minFreeSpaceBytes} bytes of min_free_space. ` +
+        "Messages are refused until there is more",
+      "full",
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -296,12 +320,15 @@ class SqliteSpool implements Spool {
   }
 
   async #learnFreeSpace(): Promise<void> {
-    // Set before the question is answered, so that it is not asked twice at a time.
+    if (this.#learning) return;
+    this.#learning = true;
+    const takenBefore = this.#takenBytes;
     this.#freeSpaceKnownAtMs = this.#runtime.clock.monotonicMs();
     const { path, minFreeSpaceBytes } = this.#options;
     try {
       const free = await this.#runtime.files.freeBytes(directoryOf(path));
       const before = this.#fullness;
+      this.#roomBytes = free - minFreeSpaceBytes - DISK_FACTOR * (this.#takenBytes - takenBefore);
       this.#fullness = free >= minFreeSpaceBytes ? undefined : new SpoolError(
         `The disk of the spool "${path}" has ${free} bytes left, and min_free_space is ${minFreeSpaceBytes}. ` +
           "Messages are refused until there is more",
@@ -315,7 +342,10 @@ class SqliteSpool implements Spool {
     } catch (error) {
       // Not to know is no reason to refuse: a disk that is really full rejects the commit.
       this.#fullness = undefined;
+      this.#roomBytes = Infinity;
       this.#log.warn("spool.free_space_unknown", { path, error: text(error) });
+    } finally {
+      this.#learning = false;
     }
   }
 

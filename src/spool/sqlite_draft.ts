@@ -16,6 +16,8 @@ export interface DraftHost {
   /** A number no other draft of this spool has. */
   nextNumber(): number;
   nowMs(): number;
+  /** Counts content that goes to the disk; an error says that there is no room for more. */
+  take(sizeBytes: number): SpoolError | undefined;
   /** Content of a message that was just claimed whole: its deliverer will ask for it next. */
   keep(messageId: string, content: Uint8Array, deliveries: number): void;
 }
@@ -75,6 +77,7 @@ export class SqliteDraft implements Draft {
     const nowMs = this.#host.nowMs();
     const tail = this.#tail.subarray(0, this.#filled);
     this.#tail = NOTHING;
+    this.#host.take(tail.length);
     const claimUntilMs = claimForMs === undefined ? undefined : nowMs + claimForMs;
     const request: CommitRequest = {
       op: "commit",
@@ -152,6 +155,7 @@ export class SqliteDraft implements Draft {
   #sendChunk(bytes: Payload): void {
     if (this.#chunks === 0) this.#number = this.#host.nextNumber();
     const request = { op: "write", draft: this.#number, index: this.#chunks++, bytes } as const;
+    this.#failure ??= this.#host.take(CHUNK_BYTES);
     this.#underWayBytes += CHUNK_BYTES;
     this.#host.link.request<"write">(request).then(
       () => {

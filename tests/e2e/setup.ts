@@ -92,8 +92,11 @@ export async function queueLength(server: ServerProcess): Promise<number> {
 }
 
 /** SQLite's own opinion on the spool's file, and what is left in its tables. */
-export function spoolState(server: ServerProcess): { readonly integrity: string; readonly rows: number } {
-  const database = new DatabaseSync(join(server.directory, "spool/smtpd.db"), { readOnly: true });
+export function spoolState(
+  server: ServerProcess,
+  path = "spool/smtpd.db",
+): { readonly integrity: string; readonly rows: number } {
+  const database = new DatabaseSync(join(server.directory, path), { readOnly: true });
   try {
     const integrity = database.prepare("PRAGMA integrity_check").all().map((row) => String(row["integrity_check"]));
     const rows = ["message", "chunk", "delivery", "draft"].map((table) => {

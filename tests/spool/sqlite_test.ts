@@ -278,6 +278,34 @@ test("sqlite: too little free space is refused before it is too late", async () 
   await until(() => spool.refusal() === undefined);
 });
 
+test("sqlite: what is taken between two looks at the disk counts against the free space", async () => {
+  await using directory = await temporaryDirectory();
+  const runtime = spoolRuntime();
+  let looks = 0;
+  const files = {
+    ...runtime.files,
+    freeBytes: () => {
+      looks++;
+      // The disk as it was at the first look, and then no more answer: nothing but counting helps.
+      return looks === 1 ? Promise.resolve(4_000_000) : new Promise<number>(() => {});
+    },
+  };
+  const config = {
+    store: { kind: "sqlite", path: join(directory.path, "spool.db") },
+    minFreeSpaceBytes: 2_000_000,
+  } as const;
+  const random = { bytes: (size: number) => noise(size), fraction: () => 0.5 };
+  // The rest of `Processes` is not asked for by a spool.
+  const processes = runtime.processes as Parameters<typeof openSpool>[1]["processes"];
+  await using spool = await openSpool(config, { ...runtime, processes, files, random }, silentLog);
+  await store(spool, noise(900_000));
+  assert.equal(spool.refusal(), undefined);
+  const full = refusing("full", /about to fall below the 2000000 bytes of min_free_space/);
+  await assert.rejects(store(spool, noise(900_000)), full);
+  assert.ok(full(spool.refusal()));
+  assert.equal(looks, 2);
+});
+
 test("sqlite: leases and drafts of a dead process are taken back at once", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "spool.db");
