@@ -15,7 +15,7 @@ const importRules: Readonly<Record<string, Imports>> = {
   smtp: { own: [] },
   message: { own: ["smtp"] },
   observe: { own: ["runtime/runtime.ts"], packages: ["@logtape/logtape"] },
-  config: { own: below("binding"), packages: ["valibot", "toml-eslint-parser"] },
+  config: { own: below("binding"), packages: ["valibot", "@valibot/to-json-schema", "toml-eslint-parser", "saxes"] },
   binding: { own: ["smtp", "message", "config"], packages: ["re2js"] },
   spool: { own: below("config", "binding"), packages: ["node:sqlite"] },
   channel: { own: below("config", "binding", "spool"), packages: ["valibot"] },

@@ -35,9 +35,13 @@ export interface Channel extends AsyncDisposable {
 
 /** One message for one or more recipients that share the channel. */
 export interface Job {
+  /** The sender in its envelope is the one for these recipients; its size is that of the stored content. */
   readonly message: StoredMessage;
   readonly recipients: readonly JobRecipient[];
-  /** The stored content: trace header fields, then the mail data as received. Can be read more than once. */
+  /**
+   * The stored content: trace header fields, then the mail data as received; with the changes that bindings made for these
+   * recipients. Can be read more than once.
+   */
   content(): AsyncIterable<Uint8Array>;
 }
 

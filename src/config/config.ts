@@ -57,18 +57,98 @@ export type Secret =
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "env"; readonly name: string };
 
-export interface BindingConfig {
+/** A pattern, or a file with one on each line that is read again when it changes. */
+export type ListItem = string | { readonly file: string };
+
+/**
+ * What must hold for a binding to take a recipient. Each is one of the alternatives listed; all that are given must hold.
+ * Patterns are as written, checked.
+ */
+export interface Conditions {
+  /** Address patterns (`binding/match.ts`). */
+  readonly recipients?: readonly ListItem[];
+  readonly senders?: readonly ListItem[];
+  /** Names or tags of listeners. */
+  readonly listeners?: readonly string[];
+  /** IP addresses and networks (`binding/network.ts`). */
+  readonly clients?: readonly ListItem[];
+  /** Whether the client has logged in, or as whom: text patterns (`binding/text_set.ts`). */
+  readonly authenticated?: boolean | readonly ListItem[];
+  /** Text patterns. */
+  readonly helo?: readonly ListItem[];
+  readonly tls?: boolean | TlsCondition;
+  readonly size?: SizeCondition;
+  /** From the name of a field to text patterns for its value. */
+  readonly headers?: Readonly<Record<string, readonly ListItem[]>>;
+  readonly dsn?: readonly DsnCondition[];
+  readonly time?: readonly TimeCondition[];
+}
+
+export interface TlsCondition {
+  /** `1.2`, `1.3`. */
+  readonly minVersion?: string;
+  /** Text patterns for the name in the client's certificate. */
+  readonly clientName?: readonly ListItem[];
+}
+
+/** Octets, both included. */
+export interface SizeCondition {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** `report`: the sender is null, so the message is a report itself; the others: RCPT asked for that with NOTIFY. */
+export type DsnCondition = "report" | "never" | "success" | "failure" | "delay";
+
+export interface TimeCondition {
+  /** `mon`, `mon-fri`. */
+  readonly days: readonly string[];
+  /** `08:00`. */
+  readonly from: string;
+  readonly to: string;
+  /** `UTC`, or a name of the IANA time zone database. */
+  readonly zone: string;
+}
+
+export interface BindingConfig extends Conditions {
   readonly name: string;
   readonly description?: string;
   readonly tags: readonly string[];
-  /** Patterns as written, checked: `user@domain`, `*@domain`, `postmaster`, `*` (`binding/match.ts`). */
-  readonly recipients: readonly string[];
+  /** None of these may hold. */
+  readonly not?: Conditions;
   readonly outcome: BindingOutcome;
+  /** Made to this binding's deliveries and, with `continues`, to those of the bindings that follow. */
+  readonly changes?: Changes;
+  /** Its deliveries are stored and wait for a person; those of the bindings that follow when it has none itself. */
+  readonly hold?: boolean;
+  /** The bindings that follow are tried as well. */
+  readonly continues?: boolean;
 }
 
 export type BindingOutcome =
   | { readonly kind: "deliver"; readonly channels: readonly string[] }
-  | { readonly kind: "reject"; readonly reply: Reply };
+  /** `reply` is 5xx, or 4xx: then the sender tries again later. */
+  | { readonly kind: "reject"; readonly reply: Reply }
+  | { readonly kind: "discard" }
+  /** The addresses that the file has for the recipient take its place, and are tried from the first binding on. */
+  | { readonly kind: "aliases"; readonly file: string }
+  /** Changes alone; the binding continues. */
+  | { readonly kind: "none" };
+
+/** Texts are templates (`binding/template.ts`). */
+export interface Changes {
+  readonly rewriteRecipient?: string;
+  readonly rewriteSender?: string;
+  readonly removeHeaders?: readonly string[];
+  readonly setHeaders?: readonly HeaderTemplate[];
+  readonly addHeaders?: readonly HeaderTemplate[];
+  readonly subjectPrefix?: string;
+}
+
+export interface HeaderTemplate {
+  readonly name: string;
+  readonly value: string;
+}
 
 export interface ChannelConfig {
   readonly name: string;

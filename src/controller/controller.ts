@@ -9,6 +9,7 @@
 import type { Channel, Job, JobRecipient, Outcome } from "../channel/channel.ts";
 import { oneLine } from "../channel/content.ts";
 import type { ChannelConfig } from "../config/config.ts";
+import { editedContent, type HeaderEdit } from "../message/edit.ts";
 import type { Log } from "../observe/log.ts";
 import type { Clock, Random } from "../runtime/runtime.ts";
 import type { Lease, Settlement, Spool, StoredMessage } from "../spool/spool.ts";
@@ -452,15 +453,21 @@ class SpooledJob implements Job {
   readonly message: StoredMessage;
   readonly recipients: readonly JobRecipient[];
   readonly #spool: Spool;
+  /** The same for all recipients of the job. */
+  readonly #edits: readonly HeaderEdit[] | undefined;
 
   constructor(spool: Spool, work: Work) {
     this.#spool = spool;
     this.recipients = work.pending.slice();
-    this.message = (work.pending[0] as Lease).message;
+    const { message, delivery } = work.pending[0] as Lease;
+    const { reversePath } = delivery;
+    this.message = reversePath === undefined ? message : { ...message, envelope: { ...message.envelope, reversePath } };
+    this.#edits = delivery.edits;
   }
 
   content(): AsyncIterable<Uint8Array> {
-    return this.#spool.content(this.message.id);
+    const stored = this.#spool.content(this.message.id);
+    return this.#edits === undefined ? stored : editedContent(stored, this.#edits);
   }
 }
 

@@ -169,12 +169,13 @@ export class Lane {
   }
 }
 
-/** Groups leases of one channel by message, in order, into jobs of a bounded number of recipients. */
+/** Groups leases of one channel by message and changes to it, in order, into jobs of a bounded number of recipients. */
 export function groupLeases(lane: Lane, leases: readonly Lease[]): readonly Work[] {
   const works: Work[] = [];
   const open = new Map<string, Work>();
   for (const lease of leases) {
-    const work = open.get(lease.message.id);
+    const key = contentKey(lease);
+    const work = open.get(key);
     if (work !== undefined && work.pending.length < JOB_MAX_RECIPIENTS) {
       work.pending.push(lease);
       work.expiresAtMs = Math.min(work.expiresAtMs, lease.expiresAtMs);
@@ -182,9 +183,15 @@ export function groupLeases(lane: Lane, leases: readonly Lease[]): readonly Work
     }
     const started = soleWork(lane, lease);
     works.push(started);
-    open.set(lease.message.id, started);
+    open.set(key, started);
   }
   return works;
+}
+
+/** Deliveries of one message go together only when bindings changed it in the same way for them. */
+function contentKey({ message, delivery }: Lease): string {
+  if (delivery.edits === undefined && delivery.reversePath === undefined) return message.id;
+  return `${message.id} ${JSON.stringify([delivery.reversePath, delivery.edits])}`;
 }
 
 /** A job of one delivery: the usual case, without a detour. */

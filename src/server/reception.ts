@@ -6,6 +6,7 @@
 import type { Router } from "../binding/route.ts";
 import type { ListenerConfig } from "../config/config.ts";
 import { CLAIM_MS } from "../controller/controller.ts";
+import { FieldCollector } from "../message/field.ts";
 import { HopCounter } from "../message/header.ts";
 import { formatId, ID_RANDOM_BYTES } from "../message/id.ts";
 import { protocolName, receivedField } from "../message/received.ts";
@@ -15,10 +16,12 @@ import { formatMailbox, type ForwardPath } from "../smtp/address.ts";
 import { MAX_RECEIVED_HOPS } from "../smtp/limits.ts";
 import { prepared, type Reply, reply } from "../smtp/reply.ts";
 import type { Question, Verdict } from "../smtp/session.ts";
+import { COMMITTED } from "../smtp/replies.ts";
 import type { RecipientParameters, Transaction } from "../smtp/transaction.ts";
-import { type Draft, type Envelope, type NewDelivery, type Spool, SpoolError } from "../spool/spool.ts";
+import { type CommittedDelivery, type Draft, type Envelope, type Spool, SpoolError } from "../spool/spool.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { SessionHost } from "./drive.ts";
+import { TransactionRouting } from "./routing.ts";
 
 /** What all connections of a listener share. */
 export interface ReceptionServices {
@@ -41,6 +44,8 @@ interface Incoming {
   readonly id: string;
   readonly draft: Draft;
   readonly hops: HopCounter;
+  /** When header fields decide about a recipient. */
+  readonly fields: FieldCollector | undefined;
 }
 
 export class Reception implements SessionHost {
@@ -51,7 +56,7 @@ export class Reception implements SessionHost {
   #verb: "HELO" | "EHLO" | "LHLO" = "HELO";
   #helo = "";
   #tls: TlsInfo | undefined;
-  #deliveries: NewDelivery[] = [];
+  readonly #routing: TransactionRouting;
   #incoming: Incoming | undefined;
   /** Messages accepted so far. */
   messages = 0;
@@ -60,6 +65,7 @@ export class Reception implements SessionHost {
     this.#services = services;
     this.#session = session;
     this.#log = log;
+    this.#routing = new TransactionRouting(services.router, services.listener.protocol, log);
     this.#clientAddress = peer.kind === "ip" ? peer.address : "";
   }
 
@@ -80,7 +86,7 @@ export class Reception implements SessionHost {
         this.#helo = question.name;
         return ACCEPT;
       case "mail":
-        this.#deliveries = [];
+        this.#routing.begin(question.reversePath, question.parameters);
         return this.#storeRefusal() ?? ACCEPT;
       case "recipient":
         return this.#recipient(question.forwardPath, question.parameters);
@@ -101,6 +107,7 @@ export class Reception implements SessionHost {
         return LOOP;
       }
     }
+    incoming.fields?.see(bytes);
     return this.#write(incoming, bytes);
   }
 
@@ -137,27 +144,15 @@ export class Reception implements SessionHost {
   }
 
   #recipient(forwardPath: ForwardPath, parameters: RecipientParameters): Verdict {
-    const route = this.#services.router.route(forwardPath);
-    const recipient = formatMailbox(forwardPath);
-    if (route.kind === "reject") {
-      this.#log.info("recipient refused", {
-        recipient,
-        binding: route.binding,
-        reply: replyText(route.reply),
-      });
-      return { kind: "refuse", reply: route.reply };
-    }
-    const { notify, orcpt } = parameters;
-    for (const channel of route.channels) {
-      this.#deliveries.push({
-        recipient,
-        channel,
-        binding: route.binding,
-        ...(notify === undefined ? {} : { notify }),
-        ...(orcpt === undefined ? {} : { orcpt }),
-      });
-    }
-    return ACCEPT;
+    const { router, clock } = this.#services;
+    const refusal = this.#routing.add(forwardPath, parameters, {
+      clientAddress: this.#clientAddress,
+      helo: this.#helo,
+      tls: this.#tls,
+      user: undefined,
+      nowMs: router.reads.time ? clock.nowMs() : 0,
+    });
+    return refusal === undefined ? ACCEPT : { kind: "refuse", reply: refusal };
   }
 
   #begin(transaction: Transaction): Verdict {
@@ -176,7 +171,8 @@ export class Reception implements SessionHost {
       ...(this.#tls === undefined ? {} : { tls: this.#tls }),
       ...(only === undefined ? {} : { recipient: formatMailbox(only.forwardPath) }),
     });
-    this.#incoming = { id, draft: spool.begin(), hops: new HopCounter() };
+    const fields = this.#routing.wantsFields ? new FieldCollector() : undefined;
+    this.#incoming = { id, draft: spool.begin(), hops: new HopCounter(), fields };
     // A few hundred octets into an empty draft: the store has room for them without waiting.
     void this.#write(this.#incoming, field);
     return ACCEPT;
@@ -194,32 +190,55 @@ export class Reception implements SessionHost {
     const incoming = this.#incoming;
     this.#incoming = undefined;
     if (incoming === undefined) return { kind: "refuse", reply: STORE_FAILED };
+    const { fields } = incoming;
+    if (fields?.tooLarge === true) this.#log.warn("header section not read", { message: incoming.id, size: sizeBytes });
+    const body = { sizeBytes, fields: fields === undefined || fields.tooLarge ? undefined : fields.fields() };
+    const { deliveries, refusals } = this.#routing.decide(body);
+    const { protocol } = this.#services.listener;
+    const refused = refusals.find((refusal) => refusal !== undefined);
+    if (refused !== undefined && (protocol === "smtp" || deliveries.length === 0)) {
+      this.#drop(incoming.draft);
+      return protocol === "smtp" ? { kind: "refuse", reply: refused } : endReply(protocol, refusals, undefined);
+    }
+    if (deliveries.length === 0) this.#drop(incoming.draft);
+    else {
+      const failure = await this.#store(incoming, transaction, deliveries);
+      if (failure !== undefined) return { kind: "refuse", reply: failure };
+    }
+    this.messages += 1;
+    this.#log.info(deliveries.length === 0 ? "discarded" : "accepted", {
+      message: incoming.id,
+      from: formatMailbox(transaction.reversePath),
+      recipients: transaction.recipients.length,
+      size: sizeBytes,
+    });
+    return endReply(protocol, refusals, deliveries.length === 0 ? undefined : `Queued as ${incoming.id}`);
+  }
+
+  /** Takes responsibility for the message, or says why not. */
+  async #store(
+    incoming: Incoming,
+    transaction: Transaction,
+    committed: readonly CommittedDelivery[],
+  ): Promise<Reply | undefined> {
     const { clock, deliveries: attempts } = this.#services;
-    const deliveries = withoutRepetitions(this.#deliveries);
-    const channels = channelsOf(deliveries);
+    const channels = channelsOf(committed);
     const claim = attempts.claimable(channels);
     const message = {
       id: incoming.id,
       receivedAtMs: clock.nowMs(),
       envelope: this.#envelope(transaction),
-      deliveries,
+      deliveries: committed,
     };
     try {
       const leases = await incoming.draft.commit(message, claim ? { claimForMs: CLAIM_MS } : {});
       if (claim) attempts.accept(leases);
       else attempts.nudge(channels);
+      return undefined;
     } catch (error) {
       this.#drop(incoming.draft);
-      return { kind: "refuse", reply: this.#storeFailed(error) };
+      return this.#storeFailed(error);
     }
-    this.messages += 1;
-    this.#log.info("accepted", {
-      message: incoming.id,
-      from: message.envelope.reversePath,
-      recipients: transaction.recipients.length,
-      size: sizeBytes,
-    });
-    return { kind: "accept", detail: `Queued as ${incoming.id}` };
   }
 
   #envelope(transaction: Transaction): Envelope {
@@ -261,19 +280,22 @@ function storeReply(error: unknown): Reply {
   return error instanceof SpoolError && error.code === "full" ? NO_SPACE : STORE_FAILED;
 }
 
-/** A recipient given twice gets one copy in each channel. */
-function withoutRepetitions(deliveries: readonly NewDelivery[]): readonly NewDelivery[] {
-  if (deliveries.length < 2) return deliveries;
-  const distinct = new Map<string, NewDelivery>();
-  for (const delivery of deliveries) {
-    const key = `${delivery.channel}\n${delivery.recipient}`;
-    if (!distinct.has(key)) distinct.set(key, delivery);
+/** One reply for each recipient when the protocol has them, else one for all. */
+function endReply(
+  protocol: "smtp" | "lmtp",
+  refusals: readonly (Reply | undefined)[],
+  detail: string | undefined,
+): Verdict {
+  if (protocol === "smtp" || refusals.every((refusal) => refusal === undefined)) {
+    return detail === undefined ? ACCEPT : { kind: "accept", detail };
   }
-  return [...distinct.values()];
+  const accepted = detail === undefined ? COMMITTED : reply(250, "2.0.0", detail);
+  return { kind: "accept-each", replies: refusals.map((refusal) => refusal ?? accepted) };
 }
 
-function channelsOf(deliveries: readonly NewDelivery[]): readonly string[] {
+/** Of what is to be attempted now. */
+function channelsOf(deliveries: readonly CommittedDelivery[]): readonly string[] {
   const first = deliveries[0];
-  if (deliveries.length === 1 && first !== undefined) return [first.channel];
-  return [...new Set(deliveries.map((delivery) => delivery.channel))];
+  if (deliveries.length === 1 && first !== undefined) return first.held === true ? [] : [first.channel];
+  return [...new Set(deliveries.filter(({ held }) => held !== true).map(({ channel }) => channel))];
 }

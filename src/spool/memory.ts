@@ -209,12 +209,12 @@ class MemorySpool implements Spool {
     const nowMs = this.#clock.nowMs();
     const held: Held = { stored: { id, receivedAtMs, sizeBytes, envelope }, content, deliveries: new Map() };
     this.#messages.set(id, held);
-    for (const delivery of message.deliveries) {
+    for (const { held: isHeld, ...delivery } of message.deliveries) {
       const each: StoredDelivery = {
         id: ++this.#lastId,
         message: held,
         delivery,
-        state: "queued",
+        state: isHeld === true ? "held" : "queued",
         dueAtMs: nowMs,
         token: undefined,
         attempts: 0,
@@ -225,7 +225,8 @@ class MemorySpool implements Spool {
       this.#deliveries.set(each.id, each);
     }
     if (claimForMs === undefined) return [];
-    return [...held.deliveries.values()].map((each) => this.#lend(each, nowMs + claimForMs));
+    const claimed = [...held.deliveries.values()].filter(isWaiting);
+    return claimed.map((each) => this.#lend(each, nowMs + claimForMs));
   }
 
   #lend(each: StoredDelivery, expiresAtMs: number): Lease {

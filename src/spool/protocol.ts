@@ -28,6 +28,7 @@ export interface OpenRequest {
 export interface DeliveryRow {
   readonly channel: string;
   readonly record: string;
+  readonly held?: true;
 }
 
 export interface CommitRequest {

@@ -3,6 +3,7 @@
  * (memory, SQLite); `tests/contract/spool` runs against each. The spool knows nothing of SMTP dialogues, of channels'
  * workings or of schedules: callers tell it when a delivery is due next.
  */
+import type { HeaderEdit } from "../message/edit.ts";
 import type { BodyKind, DsnNotify, DsnReturn } from "../smtp/transaction.ts";
 
 /** The envelope as it was given in the session, per message. Addresses without angle brackets; "" is the null reverse-path. */
@@ -40,6 +41,16 @@ export interface NewDelivery {
   /** RFC 3461 §4.1, §4.2. */
   readonly notify?: DsnNotify;
   readonly orcpt?: string;
+  /** The sender for this recipient, when a binding changed it. */
+  readonly reversePath?: string;
+  /** Changes to the header section for this recipient, in their order. The stored content is without them. */
+  readonly edits?: readonly HeaderEdit[];
+}
+
+/** A delivery as it is given to a commit. */
+export interface CommittedDelivery extends NewDelivery {
+  /** Stored as `held`: nobody attempts it until it is released, and a claim does not include it. */
+  readonly held?: true;
 }
 
 export interface NewMessage {
@@ -47,7 +58,7 @@ export interface NewMessage {
   readonly id: string;
   readonly receivedAtMs: number;
   readonly envelope: Envelope;
-  readonly deliveries: readonly NewDelivery[];
+  readonly deliveries: readonly CommittedDelivery[];
 }
 
 /** A message being received. Disposing one that was not committed leaves nothing behind. */
@@ -59,7 +70,7 @@ export interface Draft extends AsyncDisposable {
   write(bytes: Uint8Array): void | Promise<void>;
   /**
    * Stores the message. Resolves only when it survives a power cut; rejects with `SpoolError`, and then nothing remains.
-   * With `claimForMs`, the deliveries come back already leased to the caller for that long, without another query.
+   * With `claimForMs`, the deliveries that are not held come back leased to the caller for that long, without another query.
    */
   commit(message: NewMessage, options?: { readonly claimForMs?: number }): Promise<readonly Lease[]>;
 }

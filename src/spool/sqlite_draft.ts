@@ -3,7 +3,7 @@
  * is large goes to the file in chunks as it comes, so that memory stays flat. It must not know of leases or queues.
  */
 import { CHUNK_BYTES, type CommitRequest, type DeliveryRow, type Payload } from "./protocol.ts";
-import type { Draft, Lease, NewDelivery, NewMessage, StoredMessage } from "./spool.ts";
+import type { CommittedDelivery, Draft, Lease, NewMessage, StoredMessage } from "./spool.ts";
 import { SpoolError } from "./spool.ts";
 import type { ThreadLink } from "./sqlite_link.ts";
 
@@ -94,17 +94,22 @@ export class SqliteDraft implements Draft {
     };
     const firstId = await link.request<"commit">(request);
     if (claimUntilMs === undefined) return [];
-    if (this.#chunks === 0) this.#host.keep(message.id, tail, message.deliveries.length);
     const { id, receivedAtMs, envelope } = message;
     const stored: StoredMessage = { id, receivedAtMs, sizeBytes: this.#sizeBytes, envelope };
-    return message.deliveries.map((delivery, index) => ({
-      deliveryId: firstId + index,
-      token: String(firstId + index),
-      expiresAtMs: claimUntilMs,
-      message: stored,
-      delivery,
-      attempts: 0,
-    }));
+    const leases: Lease[] = [];
+    for (const [index, delivery] of message.deliveries.entries()) {
+      if (delivery.held === true) continue;
+      leases.push({
+        deliveryId: firstId + index,
+        token: String(firstId + index),
+        expiresAtMs: claimUntilMs,
+        message: stored,
+        delivery,
+        attempts: 0,
+      });
+    }
+    if (this.#chunks === 0 && leases.length > 0) this.#host.keep(message.id, tail, leases.length);
+    return leases;
   }
 
   /** Copies into the tail, which has room for it. The first piece is often the only one, so it gets just its size. */
@@ -201,6 +206,6 @@ function ended(): SpoolError {
   return new SpoolError("Cannot write to a message that was already stored or given up", "closed");
 }
 
-function toRow({ channel, ...record }: NewDelivery): DeliveryRow {
-  return { channel, record: JSON.stringify(record) };
+function toRow({ channel, held, ...record }: CommittedDelivery): DeliveryRow {
+  return { channel, record: JSON.stringify(record), ...(held === undefined ? {} : { held }) };
 }

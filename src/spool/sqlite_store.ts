@@ -21,6 +21,7 @@ import { SpoolError } from "./spool.ts";
 
 const QUEUED = 0;
 const LEASED = 1;
+const HELD = 2;
 const FAILED = 3;
 const STATES: readonly DeliveryState[] = ["queued", "leased", "held", "failed"];
 
@@ -205,11 +206,12 @@ export class SqliteStore {
       this.orphans ||= draft !== null;
       throw new SpoolError(`Cannot store message "${request.id}": the spool has one of that id already`, "broken");
     }
-    for (const [index, { channel, record }] of deliveries.entries()) {
+    for (const [index, { channel, record, held }] of deliveries.entries()) {
       const id = key + index;
       // Ids are never reused, so the id itself serves as the token of the first lease.
-      if (claimUntilMs === undefined) {
-        this.#run(SQL.insertDelivery, id, key, QUEUED, request.nowMs, null, null, channel, record);
+      if (claimUntilMs === undefined || held === true) {
+        const state = held === true ? HELD : QUEUED;
+        this.#run(SQL.insertDelivery, id, key, state, request.nowMs, null, null, channel, record);
       } else {
         this.#run(SQL.insertDelivery, id, key, LEASED, claimUntilMs, this.#owner, id, channel, record);
       }

@@ -1,16 +1,25 @@
 /** Recipient patterns and the canonical form of addresses. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { canonicalDomain, matches, parsePattern, type Pattern } from "../../src/binding/match.ts";
-import type { Mailbox } from "../../src/smtp/address.ts";
+import { AddressSet } from "../../src/binding/address_set.ts";
+import {
+  canonicalDomain,
+  matches,
+  parsePattern,
+  type Pattern,
+  type PatternRole,
+  subjectOf,
+} from "../../src/binding/match.ts";
+import { loadRegexEngine } from "../../src/binding/regex.ts";
+import { HOST, mailbox } from "./world.ts";
 
-function pattern(text: string): Pattern {
-  const parsed = parsePattern(text);
+await loadRegexEngine();
+
+function pattern(text: string, role: PatternRole = "recipient"): Pattern {
+  const parsed = parsePattern(text, role);
   if (!parsed.ok) throw new Error(`${text}: ${parsed.reason}`);
   return parsed.pattern;
 }
-
-const HOST = "mx.example.com";
 
 test("patterns and what they match", () => {
   const cases: readonly (readonly [text: string, yes: readonly string[], no: readonly string[]])[] = [
@@ -33,21 +42,55 @@ test("patterns and what they match", () => {
     ["*@müller.example", ["a@xn--mller-kva.example", "a@MÜLLER.example", "a@Xn--Mller-Kva.example"], [
       "a@muller.example",
     ]],
+    ["*@*.example.com", ["a@b.example.com", "a@B.c.EXAMPLE.com"], [
+      "a@example.com",
+      "a@bexample.com",
+      "a@b.example.com.au",
+    ]],
+    ["*@*.müller.example", ["a@b.xn--mller-kva.example"], ["a@xn--mller-kva.example"]],
+    ["joe+*@example.com", ["joe+x@example.com", "JOE+@example.com", "joe+x+y@example.com"], [
+      "joe@example.com",
+      "joes+x@example.com",
+      "joe+x@example.org",
+    ]],
+    ["a+b+*@example.com", ["a+b+c@example.com"], ["a+b@example.com", "a+c+b@example.com"]],
+    ["a?c*@example.com", ["abc@example.com", "A-cde@example.com"], ["ac@example.com", "abd@example.com"]],
+    ["*bounce*@example.com", ["x-bounce-y@example.com", "bounce@example.com"], ["bonce@example.com"]],
+    ["*ab*ab@example.com", ["abab@example.com", "xabyab@example.com"], ["ab@example.com", "aba@example.com"]],
+    ["info@*", ["info@a.example", "info@[192.0.2.1]", "INFO@b"], ["xinfo@a.example"]],
+    ["info@*.é.example", ["info@a.xn--9ca.example"], ["info@a.e.example"]],
+    ["*@ex?mple.com", ["a@example.com", "a@exbmple.com"], ["a@exmple.com"]],
+    ["/^case-(\\d+)@/", ["case-42@a.example", "CASE-1@b.example"], ["case-@a.example", "xcase-1@a.example"]],
+    ["/(?-i)^Case@/", ["Case@a.example"], ["case@a.example"]],
+    ["/@a\\.example$/i", ["x@A.Example"], ["x@a.example.org"]],
+    ["/^postmaster@mx\\.example\\.com$/", ["Postmaster@"], ["x@mx.example.com"]],
     ["jürgen@example.com", ["JÜRGEN@example.com", "ju\u0308rgen@example.com"], ["jurgen@example.com"]],
   ];
   for (const [text, yes, no] of cases) {
     for (const [expected, addresses] of [[true, yes], [false, no]] as const) {
       for (const address of addresses) {
-        assert.equal(matches(pattern(text), mailbox(address), HOST), expected, `${text} against ${address}`);
+        const subject = subjectOf(mailbox(address), HOST);
+        assert.equal(matches(pattern(text), subject), expected, `${text} against ${address}`);
+        assert.equal(new AddressSet([pattern(text)]).has(subject), expected, `${text} in a set against ${address}`);
       }
     }
   }
 });
 
-function mailbox(text: string): Mailbox {
-  const at = text.lastIndexOf("@");
-  return { localPart: text.slice(0, at), domain: text.slice(at + 1) };
-}
+test("patterns of senders, and the null reverse-path", () => {
+  const sender = (text: string, address: string) =>
+    matches(pattern(text, "sender"), subjectOf(address === "<>" ? null : mailbox(address), ""));
+  assert.equal(sender("<>", "<>"), true);
+  assert.equal(sender("<>", "a@b.c"), false);
+  assert.equal(sender("*", "<>"), true);
+  assert.equal(sender("*@b.c", "a@b.c"), true);
+  for (const text of ["*@b.c", "a@b.c", "*@*.c", "a+*@b.c", "*a@b.c", "/.*/"]) {
+    assert.equal(sender(text, "<>"), false, text);
+    assert.equal(new AddressSet([pattern(text, "sender")]).has(subjectOf(null, "")), false, text);
+  }
+  assert.equal(parsePattern("<>").ok, false, "no recipient is null");
+  assert.equal(parsePattern("postmaster", "sender").ok, false, "a sender has a domain");
+});
 
 test("what is no pattern is refused with a reason and a way out", () => {
   const cases: readonly (readonly [string, RegExp])[] = [
@@ -61,11 +104,15 @@ test("what is no pattern is refused with a reason and a way out", () => {
     ["<a@b.c>", /angle brackets/u],
     ["a>@b.c", /angle brackets/u],
     ["@a:b@c.d", /before the @/u],
-    ["*@*.example.com", /wildcards/u],
-    ["a*@example.com", /wildcards/u],
-    ["a?@example.com", /wildcards/u],
-    ["**", /wildcards/u],
-    ["/^a@/", /regular expressions/u],
+    ["**", /domain is missing/u],
+    ["a*", /domain is missing/u],
+    ["*@exa..*", /not a valid address/u],
+    ["a*b c@example.com", /spaces/u],
+    ["/^a@", /closing/u],
+    ["/a/b@c.d", /flags/u],
+    ["//", /empty/u],
+    ["/(a/", /missing|paren/u],
+    ["/(?=a)/", /./u],
     ["a@[300.0.0.1]", /not a valid address/u],
     ["a@example..com", /not a valid address/u],
     ["a@example.com.", /not a valid address/u],
