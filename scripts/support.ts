@@ -35,6 +35,8 @@ const titles: Readonly<Record<number, string>> = {
   6531: "SMTPUTF8",
   6532: "Internationalised headers",
   6533: "DSN: internationalised addresses",
+  6761: "Special-use domain names",
+  6762: "Multicast DNS",
   7505: "Null MX",
   8314: "Implicit TLS",
   8601: "Authentication-Results",

@@ -2,83 +2,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { Channel, Job, Outcome } from "../../src/channel/channel.ts";
-import type { ChannelConfig } from "../../src/config/config.ts";
-import { CLAIM_MS, JobController } from "../../src/controller/controller.ts";
+import type { Outcome } from "../../src/channel/channel.ts";
+import { CLAIM_MS } from "../../src/controller/controller.ts";
 import { WAITING_MAX } from "../../src/controller/limits.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import type { Log, LogFields } from "../../src/observe/log.ts";
 import { settled, VirtualClock } from "../helpers/virtual_clock.ts";
-import { WatchingSpool } from "../helpers/watching_spool.ts";
-
-type Deliver = (job: Job, signal: AbortSignal) => AsyncIterable<Outcome>;
-
-const HOUR_MS = 3_600_000;
-
-function config(name: string, changes: Partial<ChannelConfig> = {}): ChannelConfig {
-  return {
-    name,
-    tags: [],
-    type: "test",
-    maxConcurrency: 2,
-    timeoutMs: 60_000,
-    retry: { firstDelayMs: 10_000, maxDelayMs: HOUR_MS, maxAgeMs: 24 * HOUR_MS },
-    options: {},
-    ...changes,
-  };
-}
-
-const delivered = (deliveryId: number): Outcome => ({ kind: "delivered", deliveryId, detail: "ok" });
-
-const allDelivered: Deliver = async function* (job) {
-  for (const { deliveryId } of job.recipients) yield await Promise.resolve(delivered(deliveryId));
-};
-
-/** Ends when `release` is called or the signal aborts; counts who is inside. */
-function gate() {
-  const state = { inside: 0, most: 0, jobs: [] as number[], release: () => {} };
-  const released = new Promise<void>((resolve) => state.release = resolve);
-  const deliver: Deliver = async function* (job, signal) {
-    state.inside++;
-    state.most = Math.max(state.most, state.inside);
-    state.jobs.push(job.recipients.length);
-    try {
-      await Promise.race([released, new Promise((_, reject) => signal.onabort = () => reject(signal.reason))]);
-      for (const { deliveryId } of job.recipients) yield delivered(deliveryId);
-    } finally {
-      state.inside--;
-    }
-  };
-  return { state, deliver };
-}
-
-/** Neither yields nor ends nor listens to its signal. */
-const deaf: Deliver = async function* () {
-  await new Promise(() => {});
-  yield delivered(0);
-};
-
-function world(channels: Record<string, Deliver | { deliver: Deliver; config: Partial<ChannelConfig> }>, log?: Log) {
-  const clock = new VirtualClock();
-  const spool = new WatchingSpool(clock);
-  const configured = new Map(
-    Object.entries(channels).map(([name, given]) => {
-      const deliver = typeof given === "function" ? given : given.deliver;
-      const channel: Channel = { deliver, [Symbol.asyncDispose]: () => Promise.resolve() };
-      return [name, { config: config(name, typeof given === "function" ? {} : given.config), channel }];
-    }),
-  );
-  const random = { bytes: (count: number) => new Uint8Array(count), fraction: () => 0.5 };
-  const controller = new JobController({ spool, channels: configured, clock, random, log: log ?? silentLog });
-  return { clock, spool, controller };
-}
-
-/** Each lease that was given out was settled exactly once. */
-function assertSettledOnce(spool: WatchingSpool): void {
-  for (const token of spool.tokens) {
-    assert.equal(spool.settlements.get(token)?.length, 1, `${token}: ${JSON.stringify(spool.settlements.get(token))}`);
-  }
-}
+import {
+  allDelivered,
+  assertSettledOnce,
+  deaf,
+  type Deliver,
+  delivered,
+  gate,
+  HOUR_MS,
+  world,
+} from "./controller_world.ts";
 
 test("controller: deliveries claimed at commit are attempted at once, without asking the spool", async () => {
   const { spool, controller } = world({ box: allDelivered });

@@ -1,3 +1,4 @@
+/** Received fields are counted however the header section is cut. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HopCounter } from "../../src/message/header.ts";

@@ -1,3 +1,4 @@
+/** Dates, ids and the Received field: their form, and that no peer can break it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatDate } from "../../src/message/date.ts";

@@ -1,3 +1,4 @@
+/** A listener in memory: limits, time-outs, stores that fail, mistakes of ours, shutdown. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Spool, SpoolError } from "../../src/spool/spool.ts";

@@ -1,3 +1,4 @@
+/** The grammar of envelope addresses: tables of what is taken and refused, and properties of both. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

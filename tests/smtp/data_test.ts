@@ -1,3 +1,4 @@
+/** The readers of mail data against their definition, for any text cut anywhere. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

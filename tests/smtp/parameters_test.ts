@@ -1,3 +1,4 @@
+/** ESMTP parameters: each extension's values, and what is refused. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseMailParameters, parseRecipientParameters } from "../../src/smtp/parameters.ts";

@@ -1,3 +1,4 @@
+/** Replies on the wire, in constants and in configurations; UTF-8 against the platform's own. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
