@@ -12,12 +12,12 @@ import { RawClient, sendMail } from "./raw_client.ts";
 import { isLinux, isRoot, maildirConfig, skipUnless, spoolState, TemporaryDirectory, until } from "./setup.ts";
 
 const MIB = 1024 * 1024;
-const DISK_MIB = 24;
+const ENLARGED_MIB = 96;
 
 /** A small disk in memory, mounted at `path` until the end of the scope. */
-async function mountDisk(path: string): Promise<AsyncDisposable> {
+async function mountDisk(path: string, sizeMiB: number): Promise<AsyncDisposable> {
   await mkdir(path, { recursive: true });
-  const { code, err } = await runCommand("mount", ["-t", "tmpfs", "-o", `size=${DISK_MIB}m,mode=700`, "tmpfs", path]);
+  const { code, err } = await runCommand("mount", ["-t", "tmpfs", "-o", `size=${sizeMiB}m,mode=700`, "tmpfs", path]);
   assert.equal(code, 0, err);
   return {
     [Symbol.asyncDispose]: async () => {
@@ -29,12 +29,18 @@ async function mountDisk(path: string): Promise<AsyncDisposable> {
 async function canMount(): Promise<boolean> {
   if (!isLinux || !isRoot) return false;
   await using directory = await TemporaryDirectory.create();
-  const disk = await mountDisk(join(directory.path, "disk")).catch(() => undefined);
+  const disk = await mountDisk(join(directory.path, "disk"), 24).catch(() => undefined);
   await disk?.[Symbol.asyncDispose]();
   return disk !== undefined;
 }
 
 const skip = skipUnless(await canMount(), "disk full", "mounting a small disk needs root");
+
+/** More room, as after somebody has tidied up. */
+async function enlarge(path: string): Promise<void> {
+  const { code, err } = await runCommand("mount", ["-o", `remount,size=${ENLARGED_MIB}m`, path]);
+  assert.equal(code, 0, err);
+}
 
 async function freeBytes(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path);
@@ -107,22 +113,23 @@ async function blockDelivery(server: ServerProcess): Promise<() => Promise<void>
 }
 
 for (
-  const [name, minFreeSpace, sizeBytes] of [
-    ["min_free_space refuses before the disk is full", '"8MiB"', 100_000],
-    ["without min_free_space, the disk itself is full, with large messages", "0", 400_000],
-    ["without min_free_space, the disk itself is full, with small messages", "0", 20_000],
+  const [name, diskMiB, minFreeSpace, sizeBytes] of [
+    ["min_free_space refuses before the disk is full", 96, '"48MiB"', 100_000],
+    ["without min_free_space, the disk itself is full, with large messages", 24, "0", 400_000],
+    ["without min_free_space, the disk itself is full, with small messages", 24, "0", 20_000],
   ] as const
 ) {
   test(`Disk full: ${name}`, { skip, timeout: 120_000 }, async () => {
     await using directory = await TemporaryDirectory.create();
-    await using _disk = await mountDisk(join(directory.path, "disk"));
+    const disk = join(directory.path, "disk");
+    await using _mounted = await mountDisk(disk, diskMiB);
     await using server = await ServerProcess.start(config(minFreeSpace), { directory: directory.path });
     const unblock = await blockDelivery(server);
     const acknowledged: string[] = [];
     const refusal = await sendUntilRefused(server.port(), "one", sizeBytes, acknowledged);
     assert.match(refusal, /^452 4\.3\.1 /);
     assert.ok(acknowledged.length > 5, `Only ${acknowledged.length} messages fitted`);
-    const free = await freeBytes(join(directory.path, "disk"));
+    const free = await freeBytes(disk);
     console.log(
       `disk full: ${acknowledged.length} messages of ${sizeBytes} taken, ${(free / MIB).toFixed(1)} MiB free`,
     );
@@ -133,6 +140,10 @@ for (
     await client.quit();
     assert.ok(server.running);
 
+    // With a reserve that the write-ahead log fits into, the deliveries make room by themselves. Where nothing at all is
+    // left, somebody has to.
+    if (minFreeSpace === "0") await enlarge(disk);
+    else assert.ok(free > 32 * MIB, `Only ${free} octets were left free`);
     await unblock();
     await drained(server);
     await takenAgain(server.port(), "again");
@@ -149,7 +160,7 @@ for (
 test("Disk full: kill -9 on a full disk loses nothing that was acknowledged", { skip, timeout: 120_000 }, async () => {
   await using directory = await TemporaryDirectory.create();
   const disk = join(directory.path, "disk");
-  await using _disk = await mountDisk(disk);
+  await using _mounted = await mountDisk(disk, 24);
   await using server = await ServerProcess.start(config("0"), { directory: directory.path });
   const unblock = await blockDelivery(server);
   const acknowledged: string[] = [];
@@ -157,7 +168,7 @@ test("Disk full: kill -9 on a full disk loses nothing that was acknowledged", { 
   // Somebody else takes what is left.
   await writeFile(join(disk, "ballast"), new Uint8Array(Math.max(0, await freeBytes(disk)))).catch(() => {});
   await server.kill9();
-  await rm(join(disk, "ballast"), { force: true });
+  await enlarge(disk);
   assert.ok((await readdir(disk)).includes("smtpd.db"));
   await unblock();
   await server.restart();
