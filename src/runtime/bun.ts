@@ -4,8 +4,10 @@ import { bun } from "./bun_api.ts";
 import { bunNetwork } from "./bun_network.ts";
 import { systemClock } from "./clock.ts";
 import { nodeFiles } from "./node_files.ts";
+import { nodeHttp } from "./http.ts";
 import { nodeProcesses } from "./processes.ts";
 import { systemRandom } from "./random.ts";
+import { systemResolver } from "./resolver.ts";
 import type { Runtime } from "./runtime.ts";
 import { type Pipes, standardStreams } from "./stdio.ts";
 import { webWorkers } from "./workers.ts";
@@ -16,6 +18,8 @@ export function bunRuntime(): Runtime {
     name: "bun",
     version: process.versions["bun"] ?? "",
     network: bunNetwork(),
+    resolver: systemResolver(),
+    http: nodeHttp(),
     files: nodeFiles(),
     processes: nodeProcesses(standardStreams(bunPipes)),
     workers: webWorkers(),

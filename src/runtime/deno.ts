@@ -2,8 +2,10 @@
 import { systemClock } from "./clock.ts";
 import { denoNetwork } from "./deno_network.ts";
 import { nodeFiles } from "./node_files.ts";
+import { nodeHttp } from "./http.ts";
 import { nodeProcesses } from "./processes.ts";
 import { systemRandom } from "./random.ts";
+import { systemResolver } from "./resolver.ts";
 import type { Runtime } from "./runtime.ts";
 import { type Pipes, standardStreams } from "./stdio.ts";
 import { webWorkers } from "./workers.ts";
@@ -14,6 +16,8 @@ export function denoRuntime(): Runtime {
     name: "deno",
     version: Deno.version.deno,
     network: denoNetwork(),
+    resolver: systemResolver(),
+    http: nodeHttp(),
     files: nodeFiles(),
     processes: nodeProcesses(standardStreams(denoPipes)),
     workers: webWorkers(),

@@ -8,6 +8,8 @@ export interface Runtime {
   readonly name: "bun" | "deno";
   readonly version: string;
   readonly network: Network;
+  readonly resolver: Resolver;
+  readonly http: Http;
   readonly files: Files;
   readonly processes: Processes;
   readonly workers: Workers;
@@ -124,6 +126,61 @@ export class TlsIdentityError extends Error {
     super(message, { cause });
     this.field = field;
   }
+}
+
+export interface Resolver {
+  /** IPv4 and IPv6 addresses of a host, the preferred first, never none. Rejects with `TransportError`. */
+  addresses(host: string): Promise<readonly string[]>;
+}
+
+export interface Http {
+  open(options: HttpClientOptions): Promise<HttpClient>;
+}
+
+export interface HttpClientOptions {
+  /**
+   * Asked for each new connection to a host that is not an address, and obeyed: what it gives is connected to, what it
+   * rejects with is what the request rejects with. Nothing else looks the host up.
+   */
+  addressesOf(host: string): Promise<readonly string[]>;
+  /** PEM texts of authorities to trust in place of the system's. */
+  readonly authorities?: string;
+}
+
+/** Sends requests and keeps connections open for the next ones. It follows no redirects and knows no proxies or cookies. */
+export interface HttpClient extends AsyncDisposable {
+  /**
+   * Resolves with the answer once it is complete or as much of it has come as is wanted. Rejects with `TransportError`
+   * when there is none, with what the body threw, or with the signal's reason.
+   */
+  request(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
+}
+
+export interface HttpRequest {
+  readonly method: string;
+  /** `http:` or `https:`; a name and password in it are not used. */
+  readonly url: URL;
+  /** Names are tokens, values have no control characters. Host and Content-Length are added. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly body: HttpBody;
+  /** How much of the answer's body is kept. */
+  readonly keepBytes: number;
+}
+
+export interface HttpBody {
+  readonly sizeBytes: number;
+  /** Exactly that many bytes; a piece is done with when the next one is asked for. May be called again. */
+  pieces(): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+}
+
+/** All texts are the peer's. */
+export interface HttpResponse {
+  readonly status: number;
+  readonly statusText: string;
+  /** The value of a field, by its name in lower case. */
+  header(name: string): string | undefined;
+  /** The first bytes of the body. */
+  readonly body: Uint8Array;
 }
 
 export interface Clock {

@@ -22,6 +22,8 @@ export function commandLine(args: readonly string[], world: World = {}) {
     name: "bun",
     version: "0.0.0",
     network: absent as Runtime["network"],
+    resolver: absent as Runtime["resolver"],
+    http: absent as Runtime["http"],
     files: {
       ...absent,
       readText: () => Promise.reject(new Error("There are no files here")),
