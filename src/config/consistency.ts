@@ -3,8 +3,8 @@
  * so that they work whatever else is wrong, and leave to the schema what is the schema's. It must not build anything.
  */
 import { isIP } from "node:net";
-import { parsePattern } from "../binding/match.ts";
 import { MIN_RECIPIENTS } from "../smtp/limits.ts";
+import { checkBinding } from "./binding_consistency.ts";
 import { type Diagnostic, diagnostic, fileSpan, type Fix, quote } from "./diagnostic.ts";
 import { type Parsed, parseDuration } from "./duration.ts";
 import { parseSize } from "./size.ts";
@@ -25,7 +25,7 @@ export function checkConsistency(root: TableNode, context: ConsistencyContext): 
   const channels = tablesAt(root, "channel");
   checkNames([...listeners, ...bindings, ...channels], context);
   checkDeliveries(bindings, channels, context);
-  for (const binding of bindings) checkBinding(binding, context);
+  for (const binding of bindings) checkBinding(binding, listeners, context);
   for (const listener of listeners) checkListener(listener, context);
   for (const channel of channels) checkRetry(channel, context);
   checkEndpoints(listeners, context);
@@ -82,29 +82,6 @@ function checkDeliveries(
         fix,
       }));
     }
-  }
-}
-
-function checkBinding(binding: TableNode, context: ConsistencyContext): void {
-  const deliver = binding.entries.get("deliver");
-  const reject = binding.entries.get("reject");
-  if (deliver !== undefined && reject !== undefined) {
-    context.report(diagnostic("SMTPD111", "A binding either delivers or rejects, not both", spanOf(reject.key), {
-      secondary: [{ ...spanOf(deliver.key), label: "delivers here" }],
-      help: "Remove one of the two.",
-    }));
-  } else if (deliver === undefined && reject === undefined) {
-    context.report(
-      diagnostic("SMTPD111", "This binding does not say what becomes of its recipients", spanOf(binding.place), {
-        help: 'Add deliver = ["channel"] or reject = "550 5.1.1 No such user".',
-      }),
-    );
-  }
-  for (const text of textsAt(binding, "recipients")) {
-    const parsed = parsePattern(text.value);
-    if (parsed.ok || text.value === "") continue;
-    const message = `Invalid recipient pattern ${quote(text.value)}: ${parsed.reason}`;
-    context.report(diagnostic("SMTPD107", message, spanOf(text.place), { help: parsed.help }));
   }
 }
 

@@ -4,13 +4,15 @@
  * it never throws because of a configuration's content.
  */
 import { dirname, join, resolve } from "node:path";
+import { prepareRegex } from "../binding/regex.ts";
+import { bindingTexts } from "./binding_consistency.ts";
+import { buildBinding, present } from "./build_binding.ts";
 import { adoptUnknown, type CheckContext, checkTable, keysOf, type Reference, type Schema } from "./check.ts";
-import type { BindingConfig, ChannelConfig, Config, ListenerConfig, ListenerTls } from "./config.ts";
+import type { ChannelConfig, Config, ListenerConfig, ListenerTls } from "./config.ts";
 import { checkConsistency } from "./consistency.ts";
 import { type Diagnostic, diagnostic, quote } from "./diagnostic.ts";
 import { type ConfigFiles, readConfig } from "./include.ts";
 import {
-  type BindingSettings,
   canonicalHostName,
   channelSchema,
   type ChannelSettings,
@@ -70,6 +72,8 @@ export async function loadConfig(file: string, context: LoadContext): Promise<Lo
   const channels = checkChannels(read.root, context.channels, check);
   // An include that is still there was misspelt, and its files have not been read.
   const complete = read.complete && !read.root.entries.has("include");
+  const bindings = [read.root, ...tablesAt(read.root, "listener")].flatMap((table) => tablesAt(table, "binding"));
+  await prepareRegex(bindings.flatMap(bindingTexts));
   checkConsistency(read.root, { report, main: read.main, complete });
   checkSeverities(read.root, report);
   const diagnostics = sorted(findings, read.sources);
@@ -178,15 +182,15 @@ function buildListener(listener: ListenerSettings, hostName: string): ListenerCo
   const protocol = listener.protocol;
   return {
     name: listener.name,
-    ...optional("description", listener.description),
+    ...present("description", listener.description),
     tags: listener.tags,
     protocol,
-    ...optional("listenIp", listener.listen_ip),
+    ...present("listenIp", listener.listen_ip),
     port: listener.port,
     hostName: listener.host_name ?? hostName,
     banner: listener.banner ?? (protocol === "lmtp" ? "LMTP smtpd" : "ESMTP smtpd"),
     maxConcurrency: listener.max_concurrency,
-    ...optional("sessionMaxMessages", listener.session_max_messages),
+    ...present("sessionMaxMessages", listener.session_max_messages),
     sessionTimeoutMs: listener.session_timeout,
     maxMessageSizeBytes: listener.max_message_size,
     maxRecipients: listener.max_recipients,
@@ -203,22 +207,10 @@ function buildTls(tls: ListenerSettings["tls"]): ListenerTls {
   return { mode, certificate, privateKey };
 }
 
-function buildBinding(binding: BindingSettings): BindingConfig {
-  return {
-    name: binding.name,
-    ...optional("description", binding.description),
-    tags: binding.tags,
-    recipients: binding.recipients,
-    outcome: binding.reject === undefined
-      ? { kind: "deliver", channels: [...new Set(binding.deliver)] }
-      : { kind: "reject", reply: binding.reject },
-  };
-}
-
 function buildChannel({ settings, options }: CheckedChannel): ChannelConfig {
   return {
     name: settings.name,
-    ...optional("description", settings.description),
+    ...present("description", settings.description),
     tags: settings.tags,
     type: settings.type,
     maxConcurrency: settings.max_concurrency,
@@ -230,11 +222,6 @@ function buildChannel({ settings, options }: CheckedChannel): ChannelConfig {
     },
     options,
   };
-}
-
-/** A property that is absent, not undefined, when there is no value. */
-function optional<Key extends string, Value>(key: Key, value: Value | undefined): { readonly [K in Key]?: Value } {
-  return value === undefined ? {} : { [key]: value } as { readonly [K in Key]?: Value };
 }
 
 export type FoundConfig =

@@ -6,8 +6,8 @@
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import * as v from "valibot";
-import { parseReplyText } from "../smtp/reply.ts";
 import { DEFAULT_MAX_ERRORS, DEFAULT_MAX_MESSAGE_SIZE_BYTES, DEFAULT_MAX_RECIPIENTS } from "../smtp/limits.ts";
+import { bindingEntries } from "./binding_schema.ts";
 import {
   durationOption,
   integerOption,
@@ -41,6 +41,20 @@ export const SYNONYMS: ReadonlyMap<string, string> = new Map([
   ["keyfile", "private_key"],
   ["to", "recipients"],
   ["match", "recipients"],
+  ["from", "senders"],
+  ["sender", "senders"],
+  ["recipient", "recipients"],
+  ["client", "clients"],
+  ["network", "clients"],
+  ["networks", "clients"],
+  ["ehlo", "helo"],
+  ["user", "authenticated"],
+  ["users", "authenticated"],
+  ["drop", "discard"],
+  ["alias", "aliases"],
+  ["quarantine", "hold"],
+  ["redirect", "rewrite_recipient"],
+  ["forward", "rewrite_recipient"],
   ["channels", "deliver"],
   ["maxconnections", "max_concurrency"],
   ["maxmessages", "session_max_messages"],
@@ -95,34 +109,7 @@ function hostName(text: string) {
   );
 }
 
-const binding = v.strictObject({
-  name,
-  description,
-  tags,
-  recipients: textsOption(
-    'Recipients it takes: addresses, "*@domain", "postmaster", or "*" for all.',
-    ["support@example.com", "*@tickets.example.com"],
-    "a recipient pattern or an array of them",
-  ),
-  deliver: v.optional(
-    textsOption(
-      "Names of the channels that each get a copy.",
-      ["archive"],
-      "the name of a channel or an array of names",
-    ),
-  ),
-  reject: v.optional(v.pipe(
-    v.string(),
-    v.description("The reply that refuses the recipient: code, enhanced code, text."),
-    v.examples(["550 5.1.1 This address has been retired"]),
-    v.rawTransform(({ dataset, addIssue, NEVER }) => {
-      const reply = parseReplyText(dataset.value);
-      if (reply !== undefined) return reply;
-      addIssue({ message: 'must be a 4xx or 5xx reply in ASCII, such as "550 5.1.1 No such user"' });
-      return NEVER;
-    }),
-  )),
-});
+const binding = v.strictObject({ name, description, tags, ...bindingEntries });
 
 const tls = v.strictObject({
   mode: v.pipe(

@@ -2,6 +2,7 @@
  * One configuration in force: its key pairs, its channels, its job controller, and what its listeners serve with. A reload
  * opens the next generation before it lets go of the one before. It must not know of sockets or of reloads.
  */
+import { ListError, ListFiles } from "../binding/list.ts";
 import { compileRoutes } from "../binding/route.ts";
 import type { Channel, ChannelContext, ChannelDefinition } from "../channel/channel.ts";
 import type { ChannelConfig, Config, ListenerConfig } from "../config/config.ts";
@@ -51,9 +52,11 @@ export class Generation implements AsyncDisposable {
   static async open(options: GenerationOptions): Promise<Generation> {
     const { config, runtime, log, spool } = options;
     const services: ListenerServices[] = [];
+    const lists = new ListFiles({ files: runtime.files, clock: runtime.clock, log });
     for (const listener of chooseListeners(config.listeners, options.listeners)) {
-      services.push(listenerServices(options, listener, await tlsIdentity(listener, runtime)));
+      services.push(listenerServices(options, listener, await tlsIdentity(listener, runtime), lists));
     }
+    await loadLists(lists);
     const stack = new AsyncDisposableStack();
     try {
       const channels = new Map<string, ConfiguredChannel>();
@@ -84,10 +87,21 @@ function listenerServices(
   options: GenerationOptions,
   listener: ListenerConfig,
   identity: TlsIdentity | undefined,
+  lists: ListFiles,
 ): ListenerServices {
   const { runtime: { network, clock, random }, config, spool, deliveries, deadlines, log } = options;
-  const router = compileRoutes(listener, config.bindings);
+  const router = compileRoutes(listener, config.bindings, lists);
   return { listener, router, spool, deliveries, identity, clock, random, network, deadlines, log };
+}
+
+/** The files that bindings name must be there when mail comes. */
+async function loadLists(lists: ListFiles): Promise<void> {
+  try {
+    await lists.load();
+  } catch (error) {
+    if (!(error instanceof ListError) && !(error instanceof FileError)) throw error;
+    throw new StartError(error.message, "configuration", error);
+  }
 }
 
 function chooseListeners(all: readonly ListenerConfig[], names: readonly string[]): readonly ListenerConfig[] {

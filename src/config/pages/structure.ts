@@ -41,7 +41,7 @@ export const structurePages = {
     good: { text: `${LISTENER}\n${ARCHIVE}\n${EVERYONE}` },
   },
   SMTPD107: {
-    what: 'A pattern in recipients is no pattern: neither an address nor "*@domain" nor one of the other forms.',
+    what: "A pattern of a binding is none of the forms there are, such as an address, a domain or a network.",
     why: "It would never match, and the mail it was written for would be refused or taken by a later binding.",
     bad: { text: `${LISTENER}\n${ARCHIVE}\n${EVERYONE.replace("*@example.com", "@example.com")}` },
     good: { text: `${LISTENER}\n${ARCHIVE}\n${EVERYONE}` },
@@ -87,5 +87,17 @@ private_key = "tls/key.pem"
     why: "One of the two would be without effect, and nobody can tell which one was intended.",
     bad: { text: `${LISTENER}\n${ARCHIVE}\n[channel.retry]\nfirst_delay = "1h"\nmax_delay = "5m"\n\n${EVERYONE}` },
     good: { text: `${LISTENER}\n${ARCHIVE}\n[channel.retry]\nfirst_delay = "5m"\nmax_delay = "1h"\n\n${EVERYONE}` },
+  },
+  SMTPD113: {
+    what: "A binding is for listeners of a name or tag that no listener has.",
+    why: "It would never match, and the mail it was written for would go another way.",
+    bad: { text: `${LISTENER}\n${ARCHIVE}\n${EVERYONE}listeners = "submission"\n` },
+    good: { text: `${LISTENER}\n${ARCHIVE}\n${EVERYONE}listeners = "inbound"\n` },
+  },
+  SMTPD114: {
+    what: "A text with places for what was matched asks for something that is not there.",
+    why: "The place would stay empty, and an address or a header field would not say what was meant.",
+    bad: { text: `${LISTENER}\n${ARCHIVE}\n${EVERYONE}subject_prefix = "[case $1]"\n` },
+    good: { text: `${LISTENER}\n${ARCHIVE}\n${EVERYONE}subject_prefix = "[\${local}]"\n` },
   },
 } as const satisfies Readonly<Record<string, PageContent>>;
