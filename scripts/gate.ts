@@ -39,6 +39,7 @@ const steps = (quick: readonly string[]): readonly Step[] => [
   { name: "types", title: "Types", command: [...tsc, "-p", "tsconfig.json"] },
   { name: "types-deno", title: "Types as Deno sees them", command: [deno, "check", "--quiet", "src/main.ts"] },
   { name: "support", title: "Tables in README", command: [bun, "scripts/support.ts", "--check"] },
+  { name: "reference", title: "Configuration reference", command: [bun, "scripts/reference.ts", "--check"] },
   { name: "bun", title: "Tests on Bun", command: [], tests: { runner: "bun", folders: quick }, timeoutMs: 240_000 },
   { name: "deno", title: "Tests on Deno", command: [], tests: { runner: "deno", folders: quick }, timeoutMs: 300_000 },
   { name: "build", title: "Executable", command: [bun, "scripts/build.ts"] },

@@ -13,6 +13,14 @@ import { wantsColour } from "./terminal.ts";
 
 /** Findings go to stderr; errors end the command with exit code 78. */
 export async function loadConfiguration(runtime: Runtime, given: string | undefined): Promise<Config> {
+  return (await loadConfigurationResult(runtime, given)).config;
+}
+
+/** The same, with what it was made from. */
+export async function loadConfigurationResult(
+  runtime: Runtime,
+  given: string | undefined,
+): Promise<{ readonly config: Config; readonly result: LoadResult }> {
   const { files, processes } = runtime;
   const found = await findConfigFile(given, { files, environment: (name) => processes.environment(name) });
   if ("tried" in found) {
@@ -32,7 +40,7 @@ export async function loadConfiguration(runtime: Runtime, given: string | undefi
   if (result.config === undefined) {
     throw new CommandError(`The configuration "${found.file}" has errors, see above`, exitCode.configuration);
   }
-  return result.config;
+  return { config: result.config, result };
 }
 
 /** What the configuration itself turns off or silences is not told at every start. It never turns an error into a start. */

@@ -113,7 +113,7 @@ function quantityOption(
     v.union([v.number(), v.string()], `expected ${expected}`),
     v.description(description),
     v.examples([example]),
-    v.metadata(bounds),
+    v.metadata({ ...bounds }),
     v.rawTransform<number | string, number>(({ dataset, addIssue, NEVER }) => {
       const parsed = parse(dataset.value);
       if (!parsed.ok) {
