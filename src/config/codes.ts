@@ -38,7 +38,13 @@ export const CODES = {
   SMTPD203: { title: "Environment variable not set", severity: "warning", depends: "machine" },
   SMTPD204: { title: "Invalid allow comment", severity: "warning" },
   SMTPD205: { title: "Allow comment without effect", severity: "warning" },
+  SMTPD210: { title: "Binding that can never match", severity: "warning" },
   SMTPD211: { title: "Channel never used", severity: "warning" },
+  SMTPD212: { title: "Pattern given twice", severity: "warning" },
+  SMTPD213: { title: "Pattern that matches more than it seems", severity: "warning" },
+  SMTPD220: { title: "Open relay", severity: "error" },
+  SMTPD221: { title: "Mail taken for every domain", severity: "warning" },
+  SMTPD222: { title: "Relay that leads back here", severity: "error" },
   SMTPD230: { title: "Key pair that cannot be used", severity: "error", depends: "machine" },
   SMTPD231: { title: "Certificate expires soon", severity: "warning", depends: "machine" },
   SMTPD232: { title: "Certificate for another host name", severity: "warning", depends: "machine" },
@@ -53,6 +59,10 @@ export const CODES = {
   SMTPD255: { title: "Session time-out below the RFC's times", severity: "warning" },
   SMTPD256: { title: "Host name not fully qualified", severity: "warning", depends: "machine" },
   SMTPD257: { title: "More connections than open files", severity: "warning", depends: "machine" },
+  SMTPD270: { title: "Relay that cannot be found", severity: "warning", depends: "network" },
+  SMTPD271: { title: "Mail that goes elsewhere", severity: "warning", depends: "network" },
+  SMTPD272: { title: "Host name that the DNS does not confirm", severity: "warning", depends: "network" },
+  SMTPD273: { title: "Endpoint that does not answer", severity: "warning", depends: "network" },
 } as const satisfies Readonly<Record<string, CodeEntry>>;
 
 export type Code = keyof typeof CODES;

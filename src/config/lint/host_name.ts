@@ -49,7 +49,7 @@ function reportSystem(name: string, listener: TableNode | undefined, report: Rep
 const LOCAL = new Set(["local", "localhost", "localdomain", "invalid", "test", "lan", "internal", "home", "arpa"]);
 
 /** An address literal stands for a host without a name (RFC 5321 §4.1.3), which is its owner's choice. */
-function isQualified(name: string): boolean {
+export function isQualified(name: string): boolean {
   if (name.startsWith("[")) return true;
   const labels = name.replace(/\.$/u, "").toLowerCase().split(".");
   const top = labels.at(-1) ?? "";

@@ -8,6 +8,7 @@ import { filePages } from "./files.ts";
 import { keyPages } from "./keys.ts";
 import { lintPages } from "./lint.ts";
 import { machinePages } from "./machine.ts";
+import { networkPages } from "./network.ts";
 import type { PageContent, RulePage } from "./page.ts";
 import { routingPages } from "./routing.ts";
 import { structurePages } from "./structure.ts";
@@ -20,6 +21,7 @@ const PAGES: Readonly<Record<Code, PageContent>> = {
   ...routingPages,
   ...exposurePages,
   ...machinePages,
+  ...networkPages,
 };
 
 export function pageOf(code: Code): RulePage {
