@@ -8,6 +8,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Spool } from "../spool/spool.ts";
 import { exitCode, exitCodeOf } from "./exit.ts";
 import type { CheckOptions } from "./check.ts";
+import { addConfigurationCommands } from "./configuration_commands.ts";
 import type { ExplainOptions } from "./explain.ts";
 import { FORMAT_NAMES } from "../config/format/formats.ts";
 import { configOption, jsonOption, listOption, notEmpty, type ServeOptions, strict, wholeNumber } from "./options.ts";
@@ -82,6 +83,7 @@ function commands(runtime: Runtime, end: End): Command {
   addServe(program, runtime, end);
   addCheck(program, runtime, end);
   addExplain(program, runtime, end);
+  addConfigurationCommands(program, runtime, end);
   addQueue(program, runtime, end);
   addVersion(program, runtime, end);
   for (const command of withChildren(program)) strict(command, writeErr);
