@@ -21,7 +21,7 @@ export interface ChannelContext {
   readonly name: string;
   /** For Delivered-To, unique file names and the like. */
   readonly hostName: string;
-  readonly runtime: Pick<Runtime, "files" | "clock" | "random" | "processes">;
+  readonly runtime: Pick<Runtime, "files" | "clock" | "random" | "processes" | "resolver" | "http">;
   readonly log: Log;
 }
 
@@ -55,7 +55,7 @@ export interface JobRecipient {
 /** `detail` is one line for logs and `queue show`. */
 export type Outcome =
   | { readonly kind: "delivered"; readonly deliveryId: number; readonly detail: string }
-  /** Try again later. */
-  | { readonly kind: "deferred"; readonly deliveryId: number; readonly detail: string }
+  /** Try again later; not before `retryAfterMs` from now when the receiver asked for that. */
+  | { readonly kind: "deferred"; readonly deliveryId: number; readonly detail: string; readonly retryAfterMs?: number }
   /** Trying again cannot help. */
   | { readonly kind: "failed"; readonly deliveryId: number; readonly detail: string };

@@ -3,6 +3,7 @@
  * It must not know of TOML or of positions; `load.ts` makes it from files.
  */
 import type { Reply } from "../smtp/reply.ts";
+import type { RateLimit } from "./rate_limit.ts";
 
 export interface Config {
   /** The configuration file, for messages; undefined for one made in memory. */
@@ -157,6 +158,8 @@ export interface ChannelConfig {
   readonly type: string;
   /** Deliveries attempted at one time. */
   readonly maxConcurrency: number;
+  /** Deliveries begun in a time; absent: as many as there are. */
+  readonly rateLimit?: RateLimit;
   /** An attempt that takes longer failed, and is tried again. */
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;

@@ -214,6 +214,7 @@ function buildChannel({ settings, options }: CheckedChannel): ChannelConfig {
     tags: settings.tags,
     type: settings.type,
     maxConcurrency: settings.max_concurrency,
+    ...present("rateLimit", settings.rate_limit),
     timeoutMs: settings.timeout,
     retry: {
       firstDelayMs: settings.retry.first_delay,

@@ -18,6 +18,7 @@ import {
   textOption,
   textsOption,
 } from "./option.ts";
+import { rateLimitOption } from "./rate_limit.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -246,6 +247,10 @@ export const channelSchema = v.strictObject({
   description,
   tags,
   max_concurrency: v.optional(integerOption("Deliveries attempted at one time.", 1, 1000, 10), 10),
+  rate_limit: v.optional(rateLimitOption(
+    "Deliveries begun in each second, minute or hour; those of a second at most at once. Absent: no limit.",
+    "10/s",
+  )),
   timeout: v.optional(
     durationOption("An attempt that takes longer has failed.", "5m", { minimum: SECOND, maximum: DAY }),
     "5m",

@@ -194,7 +194,7 @@ export class JobController {
 
   /** Starts what can be started in the lane and asks the spool for more when there is room and something is due. */
   #advance(lane: Lane): void {
-    for (let work = lane.take(); work !== undefined; work = lane.take()) {
+    for (let work = this.#take(lane); work !== undefined; work = this.#take(lane)) {
       if (work.expiresAtMs > this.#clock.nowMs()) void this.#attempt(work);
       else {
         // The lease ran out while the job waited, so another process may be at it.
@@ -208,6 +208,22 @@ export class JobController {
     if (this.#settler.failing || this.#settler.unrecorded > UNRECORDED_MAX) return;
     const count = lane.wanted(nowMs);
     if (count > 0) void this.#lease(lane, count);
+  }
+
+  /** The next job for which there are a slot and, when the channel's rate is limited, tokens. */
+  #take(lane: Lane): Work | undefined {
+    const { bucket, next } = lane;
+    if (bucket === undefined || next === undefined) return lane.take();
+    const monotonicMs = this.#clock.monotonicMs();
+    const count = next.pending.length;
+    const waitMs = bucket.waitMs(count, monotonicMs);
+    if (waitMs > 0) {
+      const nowMs = this.#clock.nowMs();
+      this.#wakeAt(nowMs + waitMs, nowMs);
+      return undefined;
+    }
+    bucket.take(count, monotonicMs);
+    return lane.take();
   }
 
   #wakeAt(atMs: number, nowMs: number): void {
@@ -339,7 +355,8 @@ export class JobController {
       return;
     }
     pending.splice(at, 1);
-    this.#settle(lane, lease, outcome.kind, oneLine(outcome.detail));
+    const retryAfterMs = outcome.kind === "deferred" ? outcome.retryAfterMs : undefined;
+    this.#settle(lane, lease, outcome.kind, oneLine(outcome.detail), retryAfterMs);
   }
 
   /** What the channel left open: given back when it was stopped by our shutdown, tried again otherwise. */
@@ -353,12 +370,12 @@ export class JobController {
     for (const lease of pending.splice(0)) this.#settle(lane, lease, "deferred", detail);
   }
 
-  #settle(lane: Lane, lease: Lease, kind: Outcome["kind"], detail: string): void {
+  #settle(lane: Lane, lease: Lease, kind: Outcome["kind"], detail: string, retryAfterMs = 0): void {
     const settlement: Settlement = kind === "delivered"
       ? { kind: "done", detail }
       : kind === "failed"
       ? { kind: "failed", detail }
-      : this.#retry(lane, lease, detail);
+      : this.#retry(lane, lease, detail, retryAfterMs);
     this.#settler.add(lease, settlement);
     if (!this.#log.enabled("info")) return;
     const { message, delivery } = lease;
@@ -378,9 +395,10 @@ export class JobController {
     lane: Lane,
     lease: Lease,
     detail: string,
+    retryAfterMs: number,
   ): Settlement & { readonly kind: "retry" | "failed"; readonly detail: string } {
     const nowMs = this.#clock.nowMs();
-    const delivery = { failuresBefore: lease.attempts, receivedAtMs: lease.message.receivedAtMs };
+    const delivery = { failuresBefore: lease.attempts, receivedAtMs: lease.message.receivedAtMs, retryAfterMs };
     const decision = afterFailure(lane.config.retry, delivery, nowMs, this.#random.fraction());
     if (decision.kind === "failed") {
       const hours = Math.round(lane.config.retry.maxAgeMs / 36_000) / 100;

@@ -19,10 +19,11 @@ export function retryDelayMs(policy: RetryPolicy, failuresBefore: number, fracti
 /**
  * What follows a failure at `nowMs`. A message older than the policy's maximum is given up. Before that, the last attempt
  * is drawn forward to the moment at which it would become too old, so that a long delay does not stretch the maximum.
+ * A wait that the receiver asked for counts when it is longer than ours; it does not stretch the maximum either.
  */
 export function afterFailure(
   policy: RetryPolicy,
-  delivery: { readonly failuresBefore: number; readonly receivedAtMs: number },
+  delivery: { readonly failuresBefore: number; readonly receivedAtMs: number; readonly retryAfterMs?: number },
   nowMs: number,
   fraction: number,
 ): RetryDecision {
@@ -30,5 +31,6 @@ export function afterFailure(
   if (nowMs >= expiresAtMs) return { kind: "failed" };
   const delayMs = retryDelayMs(policy, delivery.failuresBefore, fraction);
   const atLeastMs = Math.min(delayMs, retryDelayMs(policy, 0, 0));
-  return { kind: "retry", dueAtMs: Math.max(Math.min(nowMs + delayMs, expiresAtMs), nowMs + atLeastMs) };
+  const waitMs = Math.max(delayMs, delivery.retryAfterMs ?? 0);
+  return { kind: "retry", dueAtMs: Math.max(Math.min(nowMs + waitMs, expiresAtMs), nowMs + atLeastMs) };
 }

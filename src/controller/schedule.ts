@@ -5,6 +5,7 @@
 import type { Channel } from "../channel/channel.ts";
 import type { ChannelConfig } from "../config/config.ts";
 import type { Lease } from "../spool/spool.ts";
+import { TokenBucket } from "./rate.ts";
 import {
   AHEAD_MAX,
   AHEAD_MIN,
@@ -33,6 +34,10 @@ export class Lane {
   readonly name: string;
   readonly config: ChannelConfig;
   readonly channel: Channel;
+  /** What the channel's rate limit lets through; absent: everything. */
+  readonly bucket: TokenBucket | undefined;
+  /** Recipients of one job. */
+  readonly jobMaxRecipients: number;
   /** Jobs in attempt. A slot is a job: all recipients that are attempted together count as one. */
   running = 0;
   /** Jobs that wait for a slot, oldest first; consumed from `#head` so that taking one costs the same at any length. */
@@ -54,6 +59,8 @@ export class Lane {
     this.name = name;
     this.config = config;
     this.channel = channel;
+    this.bucket = config.rateLimit === undefined ? undefined : new TokenBucket(config.rateLimit);
+    this.jobMaxRecipients = Math.min(JOB_MAX_RECIPIENTS, this.bucket?.burst ?? JOB_MAX_RECIPIENTS);
   }
 
   get waiting(): number {
@@ -78,10 +85,14 @@ export class Lane {
     this.#waitingDeliveries += work.pending.length;
   }
 
-  /** The next waiting job, when there is one and a slot for it; the slot is taken with it. */
+  /** The next waiting job, when there is one and a slot for it. */
+  get next(): Work | undefined {
+    return this.running >= this.config.maxConcurrency ? undefined : this.#waiting[this.#head];
+  }
+
+  /** Takes `next`, and the slot with it. */
   take(): Work | undefined {
-    if (this.running >= this.config.maxConcurrency) return undefined;
-    const work = this.#waiting[this.#head];
+    const work = this.next;
     if (work === undefined) return undefined;
     this.#head++;
     if (this.#head === this.#waiting.length) {
@@ -176,7 +187,7 @@ export function groupLeases(lane: Lane, leases: readonly Lease[]): readonly Work
   for (const lease of leases) {
     const key = contentKey(lease);
     const work = open.get(key);
-    if (work !== undefined && work.pending.length < JOB_MAX_RECIPIENTS) {
+    if (work !== undefined && work.pending.length < lane.jobMaxRecipients) {
       work.pending.push(lease);
       work.expiresAtMs = Math.min(work.expiresAtMs, lease.expiresAtMs);
       continue;

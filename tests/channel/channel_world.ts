@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import type { ChannelContext, Job } from "../../src/channel/channel.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { nodeHttp } from "../../src/runtime/http.ts";
 import { nodeFiles } from "../../src/runtime/node_files.ts";
+import { systemResolver } from "../../src/runtime/resolver.ts";
 import type { Files, Processes, ProcessIdentity, SpawnOptions } from "../../src/runtime/runtime.ts";
 import { spawnProcess } from "../../src/runtime/spawn.ts";
 import type { Envelope } from "../../src/spool/spool.ts";
@@ -76,6 +78,8 @@ export function contextOf(changes: Partial<Files> = {}, processes: Partial<Proce
     log: silentLog,
     runtime: {
       files: { ...nodeFiles(), ...changes },
+      resolver: systemResolver(),
+      http: nodeHttp(),
       clock: {
         nowMs: () => Date.now(),
         monotonicMs: () => performance.now(),

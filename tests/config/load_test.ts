@@ -83,6 +83,7 @@ type = "maildir"
 description = "c"
 tags = "out"
 max_concurrency = 2
+rate_limit = "600/m"
 timeout = "1m"
 max_age = "1d"
 path = "mail"
@@ -127,6 +128,7 @@ max_delay = "4s"
       tags: ["out"],
       type: "maildir",
       maxConcurrency: 2,
+      rateLimit: { count: 600, periodMs: 60_000 },
       timeoutMs: 60_000,
       retry: { firstDelayMs: 2000, maxDelayMs: 4000, maxAgeMs: 86_400_000 },
       options: { path: "/etc/smtpd/mail" },

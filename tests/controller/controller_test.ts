@@ -130,6 +130,24 @@ test("controller: an idle controller asks the spool for leases only when somethi
   assert.equal(spool.asked.length, 1);
 });
 
+test("controller: a retry comes no earlier than the receiver asked for", async () => {
+  let attempts = 0;
+  const deliver: Deliver = async function* (job) {
+    for (const { deliveryId } of job.recipients) {
+      attempts++;
+      yield await Promise.resolve({ kind: "deferred", deliveryId, detail: "Busy", retryAfterMs: 60_000 });
+    }
+  };
+  const { clock, spool, controller } = world({ box: deliver });
+  controller.start();
+  controller.accept(spool.add("m1", [["a@x", "box"]], CLAIM_MS));
+  await clock.advance(59_900);
+  assert.equal(attempts, 1);
+  await clock.advance(200);
+  assert.equal(attempts, 2);
+  await controller.stop(0);
+});
+
 test("controller: deferred and failed outcomes are settled as such, and a retry comes when it is due", async () => {
   let attempts = 0;
   const deliver: Deliver = async function* (job) {

@@ -32,6 +32,15 @@ test("retry: the last attempt is drawn forward to the maximum age, but keeps the
   });
 });
 
+test("retry: a wait that the receiver asks for counts when it is longer than ours, up to the maximum age", () => {
+  const delivery = { failuresBefore: 0, receivedAtMs: 0 };
+  const dueAfter = (retryAfterMs: number) => afterFailure(policy, { ...delivery, retryAfterMs }, 1_000, 0.5);
+  assert.deepEqual(dueAfter(30_000), { kind: "retry", dueAtMs: 61_000 });
+  assert.deepEqual(dueAfter(7_200_000), { kind: "retry", dueAtMs: 7_201_000 });
+  assert.deepEqual(dueAfter(1e15), { kind: "retry", dueAtMs: policy.maxAgeMs });
+  assert.deepEqual(afterFailure(policy, { ...delivery, retryAfterMs: 1 }, policy.maxAgeMs, 0.5), { kind: "failed" });
+});
+
 test("retry: whatever the numbers, the next attempt is in the future, within the delay and its jitter", () => {
   fc.assert(
     fc.property(
