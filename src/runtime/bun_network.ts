@@ -2,6 +2,7 @@
  * TCP and TLS over Bun's native sockets. One table of handlers serves all connections and each socket carries its
  * transport as data, so an idle connection holds no closures, queues or timers. It must not know what is said.
  */
+import { setImmediate } from "node:timers";
 import { bun, type BunListener, type BunSocket, type BunSocketHandlers, type BunTlsOptions } from "./bun_api.ts";
 import { BufferedReading } from "./buffered_reading.ts";
 import { EndpointCache, ipEndpoint, listenError, transportError } from "./failures.ts";
@@ -87,6 +88,12 @@ function listening(listener: BunListener): Listening {
   return { local: ipEndpoint(listener.hostname, listener.port), close, [Symbol.asyncDispose]: close };
 }
 
+/**
+ * The system takes a write at once as long as it has room, so a client that pipelines without end could have the whole
+ * process for itself. After a write of this size the other connections get their turn.
+ */
+const TURN_BYTES = 16 * 1024;
+
 const lingering = new Lingering();
 
 interface PendingWrite extends PromiseWithResolvers<void> {
@@ -117,7 +124,9 @@ class BunTransport extends BufferedReading implements Transport {
   write(bytes: Uint8Array): void | Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#closing !== undefined) return Promise.reject(new TransportError("The connection is closed.", "EPIPE"));
-    return this.#send(bytes);
+    const pending = this.#send(bytes);
+    if (pending !== undefined || bytes.length < TURN_BYTES) return pending;
+    return new Promise((resolve) => void setImmediate(resolve));
   }
 
   #send(bytes: Uint8Array): void | Promise<void> {
@@ -138,7 +147,7 @@ class BunTransport extends BufferedReading implements Transport {
     this.discardQueued();
     // The client may only speak TLS after it has seen the last byte of this. Nothing can be read between the moment
     // the last byte is taken and the upgrade, because no event is handled in between.
-    const written = this.write(lastPlaintext);
+    const written = this.#send(lastPlaintext);
     if (written !== undefined) await written;
     if (this.#failure !== undefined) throw this.#failure;
     if (this.readingStopped) throw interrupted();
