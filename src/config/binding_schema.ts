@@ -225,7 +225,7 @@ export const bindingEntries = {
   not: v.optional(
     v.pipe(
       v.strictObject(conditionEntries),
-      v.description("Conditions of which none may hold."),
+      v.description("Conditions of which none may hold; each header field counts by itself."),
       v.examples([{ clients: ["10.0.0.0/8"] }]),
     ),
   ),

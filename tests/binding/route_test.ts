@@ -259,6 +259,20 @@ test("before the end of data, what depends on the body is undecided unless it wo
   assert.equal(routeText(router([big, all]), query("a@x.example", { declaredSizeBytes: 9 })), "accept all: to-all");
 });
 
+test("recipients that a body may part are never of one key", () => {
+  const using = router([
+    goesOn("move", { headers: { X: ["1"] }, changes: { rewriteRecipient: "${local}@x.example" } }),
+    binding("only", { recipients: ["a@x.example"] }),
+  ]);
+  const keys = ["a@y.example", "b@y.example", "a@y.example"].map((address) => {
+    const route = using.route(query(address));
+    return route.kind === "undecided" ? route.refusalKey : undefined;
+  });
+  assert.ok(keys[0] !== undefined && keys[1] !== undefined);
+  assert.notEqual(keys[0], keys[1]);
+  assert.equal(keys[0], keys[2]);
+});
+
 test("a router says what it reads, so that nothing else is gathered", () => {
   assert.deepEqual(router([binding("a")]).reads, { headers: false, size: false, time: false });
   assert.deepEqual(router([binding("a", { not: { size: { min: 1 } } })]).reads.size, true);
