@@ -3,7 +3,8 @@
  * dots that stand for any character, and wildcards that reach into other domains. It reports well-known slips by the form
  * of the pattern and leaves alone what may be meant. It must not know what bindings do.
  */
-import { parsePattern } from "../../binding/match.ts";
+import { isGlob } from "../../binding/glob.ts";
+import { parsePattern, type PatternRole } from "../../binding/match.ts";
 import { isRegexText } from "../../binding/regex.ts";
 import { quote } from "../diagnostic.ts";
 import { asText } from "../tree.ts";
@@ -23,12 +24,7 @@ export const broadPattern: LintRule = {
       for (const item of items) {
         const text = asText(item);
         if (text === undefined) continue;
-        const parsed = isRegexText(text.value) ? undefined : parsePattern(text.value, role);
-        const slip = isRegexText(text.value)
-          ? regexSlip(text.value)
-          : parsed?.ok === true && parsed.pattern.kind === "glob"
-          ? globSlip(parsed.pattern.localPart.text, parsed.pattern.domain.text)
-          : undefined;
+        const slip = isRegexText(text.value) ? regexSlip(text.value) : wildcardSlip(text.value, role);
         if (slip === undefined) continue;
         report(`The pattern ${quote(text.value)} ${slip.what}`, text.place, { help: slip.help });
       }
@@ -36,7 +32,12 @@ export const broadPattern: LintRule = {
   },
 };
 
-function globSlip(localPart: string, domain: string): Slip | undefined {
+function wildcardSlip(text: string, role: PatternRole): Slip | undefined {
+  // Most patterns have no wildcard in their domain, and need no closer look.
+  if (!isGlob(text.slice(text.lastIndexOf("@") + 1))) return undefined;
+  const parsed = parsePattern(text, role);
+  if (!parsed.ok || parsed.pattern.kind !== "glob") return undefined;
+  const [localPart, domain] = [parsed.pattern.localPart.text, parsed.pattern.domain.text];
   if (/^\*+$/u.test(domain) && /^\*+$/u.test(localPart)) {
     return { what: "matches every address", help: 'Write "*" if that is meant.' };
   }

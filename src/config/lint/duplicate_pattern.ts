@@ -3,6 +3,7 @@
  */
 import { parsePattern, type PatternRole } from "../../binding/match.ts";
 import { isRegexText } from "../../binding/regex.ts";
+import { isAscii } from "../../smtp/bytes.ts";
 import { type Fix, quote } from "../diagnostic.ts";
 import { spanOf } from "../source.ts";
 import { asText, type Node, type Text } from "../tree.ts";
@@ -13,6 +14,7 @@ export const duplicatePattern: LintRule = {
   code: "SMTPD212",
   check({ root, report }) {
     for (const { items, role } of addressLists(root)) {
+      if (items.length < 2) continue;
       const seen = new Map<string, Text>();
       for (const [index, item] of items.entries()) {
         const text = asText(item);
@@ -33,11 +35,25 @@ export const duplicatePattern: LintRule = {
   },
 };
 
-/** One text for all ways to write a pattern. */
+/** One text for all ways to write a pattern. Plain ASCII, which most are, differs in case alone. */
 function canonicalText(text: string, role: PatternRole): string {
   if (isRegexText(text)) return text;
+  if (isAscii(text) && !text.includes('"')) return text.toLowerCase();
   const parsed = parsePattern(text, role);
-  return parsed.ok ? JSON.stringify(parsed.pattern) : text;
+  const pattern = parsed.ok ? parsed.pattern : undefined;
+  switch (pattern?.kind) {
+    case "address":
+    case "extensions":
+      return pattern.key;
+    case "domain":
+      return `*@${pattern.domain}`;
+    case "subdomains":
+      return `*@*.${pattern.domain}`;
+    case "glob":
+      return `${pattern.localPart.text}@${pattern.domain.text}`;
+    default:
+      return text.toLowerCase();
+  }
 }
 
 /** Removes an item together with the comma before it, unless a comment stands between. */

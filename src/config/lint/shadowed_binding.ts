@@ -24,7 +24,9 @@ export const shadowedBinding: LintRule = {
       return walk(bindings, table === undefined ? [] : tablesAt(table, "binding"), () => [], report);
     });
     // What a shared binding would take never comes to it when every listener's own bindings have taken it.
+    const takesNothing = config.listeners.some(({ bindings }) => bindings.length === 0);
     walk(config.bindings, tablesAt(root, "binding"), (item) => {
+      if (takesNothing) return [];
       const takers: Taker[] = [];
       for (const taken of own) {
         const taker = taken.taker(item);
@@ -154,14 +156,13 @@ class Taken {
   readonly #domains = new Map<string, Taker>();
   readonly #subdomains = new Map<string, Taker>();
   readonly #extensions = new Map<string, Taker>();
-  /** By the text as written. */
+  /** By the text as written: what no other table holds. */
   readonly #texts = new Map<string, Taker>();
   #postmaster: Taker | undefined;
   #any: Taker | undefined;
 
   claim(taker: Taker): void {
     const { pattern, text } = taker.item;
-    if (text !== undefined) claim(this.#texts, text, taker);
     switch (pattern?.kind) {
       case "address":
         return claim(this.#addresses, pattern.key, taker);
@@ -176,19 +177,19 @@ class Taken {
         return;
       case "any":
         this.#any ??= taker;
+        return;
+      default:
+        if (text !== undefined) claim(this.#texts, text, taker);
     }
   }
 
   /** The first that takes everything the item matches; undefined when none does for sure. */
-  taker(item: Item): Taker | undefined {
-    const found = [
-      this.#any,
-      item.text === undefined ? undefined : this.#texts.get(item.text),
-      ...item.pattern === undefined ? [] : this.#wider(item.pattern),
-    ];
-    return found.reduce((first, one) =>
-      one !== undefined && (first === undefined || one.order < first.order) ? one : first
-    );
+  taker({ pattern, text }: Item): Taker | undefined {
+    let first = this.#any;
+    for (const taker of pattern === undefined ? [this.#sameText(text)] : this.#wider(pattern, text)) {
+      if (taker !== undefined && (first === undefined || taker.order < first.order)) first = taker;
+    }
+    return first;
   }
 
   /** All but what takes everything: nothing passes that. */
@@ -199,7 +200,11 @@ class Taken {
     this.#postmaster = undefined;
   }
 
-  #wider(pattern: Pattern): readonly (Taker | undefined)[] {
+  #sameText(text: string | undefined): Taker | undefined {
+    return text === undefined ? undefined : this.#texts.get(text);
+  }
+
+  #wider(pattern: Pattern, text: string | undefined): readonly (Taker | undefined)[] {
     switch (pattern.kind) {
       case "address":
         return [this.#addresses.get(pattern.key), ...this.#extensionsOf(pattern.key), ...this.#domainsOf(pattern.key)];
@@ -211,15 +216,16 @@ class Taken {
         return [this.#subdomains.get(pattern.domain), ...this.#above(pattern.domain)];
       case "glob":
         // Behind a dot and without wildcards, its end is that of every domain it matches.
-        return this.#domainsOf(`@${pattern.domain.text}`);
+        return [this.#sameText(text), ...this.#domainsOf(`@${pattern.domain.text}`)];
       case "postmaster":
         return [this.#postmaster];
       default:
-        return [];
+        return [this.#sameText(text)];
     }
   }
 
   #domainsOf(key: string): readonly (Taker | undefined)[] {
+    if (this.#domains.size === 0 && this.#subdomains.size === 0) return [];
     const domain = key.slice(key.lastIndexOf("@") + 1);
     return [this.#domains.get(domain), ...this.#above(domain)];
   }

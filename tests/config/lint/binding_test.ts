@@ -242,6 +242,17 @@ test("given twice: the forms of one pattern are the same, in every list", async 
     '"A@D.EXAMPLE" stands twice in this binding, as "a@d.example"',
   ]);
   assert.deepEqual(await lines(["b", ["*@d.example", "*@d.example"]]), ['"*@d.example" stands twice in this binding']);
+  for (
+    const [one, other] of [
+      ['"a"@d.example', "a@D.example"],
+      ["a@münchen.example", "a@xn--mnchen-3ya.example"],
+      ["*@MÜNCHEN.example", "*@xn--mnchen-3ya.example"],
+      ["*@*.münchen.example", "*@*.xn--mnchen-3ya.example"],
+      ["a+*@münchen.example", "A+*@xn--mnchen-3ya.example"],
+      ["a*@münchen.example", "a*@xn--mnchen-3ya.example"],
+      ["postmaster", "Postmaster"],
+    ] as const
+  ) assert.equal((await lines(["b", [one, other]])).length, 1, one);
   assert.deepEqual(await lines(["b", ["/^a@/", "/^a@/"]]), ['"/^a@/" stands twice in this binding']);
   assert.deepEqual(await lines(["b", ["a@d.example"]], ["c", ["a@d.example"]]), []);
   assert.deepEqual(await lines(["b", ["*@d.example", "a@d.example", "/^A@/", "/^a@/"]]), []);
