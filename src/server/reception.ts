@@ -42,7 +42,8 @@ const STORE_FAILED = prepared(reply(451, "4.3.0", "Cannot store the message; try
 /** The message that the data question began. */
 interface Incoming {
   readonly id: string;
-  readonly draft: Draft;
+  /** Absent when all of its recipients are discarded. */
+  readonly draft: Draft | undefined;
   readonly hops: HopCounter;
   /** When header fields decide about a recipient. */
   readonly fields: FieldCollector | undefined;
@@ -99,7 +100,7 @@ export class Reception implements SessionHost {
 
   body(bytes: Uint8Array): Reply | undefined | Promise<Reply | undefined> {
     const incoming = this.#incoming;
-    if (incoming === undefined) return undefined;
+    if (incoming?.draft === undefined) return undefined;
     if (!incoming.hops.done) {
       incoming.hops.see(bytes);
       if (incoming.hops.hops > MAX_RECEIVED_HOPS) {
@@ -108,7 +109,7 @@ export class Reception implements SessionHost {
       }
     }
     incoming.fields?.see(bytes);
-    return this.#write(incoming, bytes);
+    return this.#write(incoming.draft, bytes);
   }
 
   abandon(refusal?: Reply): void {
@@ -129,8 +130,8 @@ export class Reception implements SessionHost {
   }
 
   /** The session asks for the commit only after this has returned undefined for each piece. */
-  #write(incoming: Incoming, bytes: Uint8Array): undefined | Promise<Reply | undefined> {
-    const pending = incoming.draft.write(bytes);
+  #write(draft: Draft, bytes: Uint8Array): undefined | Promise<Reply | undefined> {
+    const pending = draft.write(bytes);
     if (pending === undefined) return undefined;
     return pending.then(() => undefined, (error: unknown) => {
       this.abandon();
@@ -160,6 +161,11 @@ export class Reception implements SessionHost {
     const { clock, random, spool, listener } = this.#services;
     const timeMs = clock.nowMs();
     const id = formatId(timeMs, random.bytes(ID_RANDOM_BYTES));
+    const hops = new HopCounter();
+    if (this.#routing.discards) {
+      this.#incoming = { id, draft: undefined, hops, fields: undefined };
+      return ACCEPT;
+    }
     const only = transaction.recipients.length === 1 ? transaction.recipients[0] : undefined;
     const field = receivedField({
       helo: this.#helo,
@@ -172,9 +178,10 @@ export class Reception implements SessionHost {
       ...(only === undefined ? {} : { recipient: formatMailbox(only.forwardPath) }),
     });
     const fields = this.#routing.wantsFields ? new FieldCollector() : undefined;
-    this.#incoming = { id, draft: spool.begin(), hops: new HopCounter(), fields };
+    const draft = spool.begin();
+    this.#incoming = { id, draft, hops, fields };
     // A few hundred octets into an empty draft: the store has room for them without waiting.
-    void this.#write(this.#incoming, field);
+    void this.#write(draft, field);
     return ACCEPT;
   }
 
@@ -190,34 +197,36 @@ export class Reception implements SessionHost {
     const incoming = this.#incoming;
     this.#incoming = undefined;
     if (incoming === undefined) return { kind: "refuse", reply: STORE_FAILED };
-    const { fields } = incoming;
-    if (fields?.tooLarge === true) this.#log.warn("header section not read", { message: incoming.id, size: sizeBytes });
+    const { id, draft, fields } = incoming;
+    if (fields?.tooLarge === true) this.#log.warn("header section not read", { message: id, size: sizeBytes });
     const body = { sizeBytes, fields: fields === undefined || fields.tooLarge ? undefined : fields.fields() };
     const { deliveries, refusals } = this.#routing.decide(body);
     const { protocol } = this.#services.listener;
     const refused = refusals.find((refusal) => refusal !== undefined);
     if (refused !== undefined && (protocol === "smtp" || deliveries.length === 0)) {
-      this.#drop(incoming.draft);
+      this.#drop(draft);
       return protocol === "smtp" ? { kind: "refuse", reply: refused } : endReply(protocol, refusals, undefined);
     }
-    if (deliveries.length === 0) this.#drop(incoming.draft);
+    if (deliveries.length === 0) this.#drop(draft);
     else {
-      const failure = await this.#store(incoming, transaction, deliveries);
+      if (draft === undefined) throw new Error("A message that was to be discarded has deliveries");
+      const failure = await this.#store(id, draft, transaction, deliveries);
       if (failure !== undefined) return { kind: "refuse", reply: failure };
     }
     this.messages += 1;
     this.#log.info(deliveries.length === 0 ? "discarded" : "accepted", {
-      message: incoming.id,
+      message: id,
       from: formatMailbox(transaction.reversePath),
       recipients: transaction.recipients.length,
       size: sizeBytes,
     });
-    return endReply(protocol, refusals, deliveries.length === 0 ? undefined : `Queued as ${incoming.id}`);
+    return endReply(protocol, refusals, deliveries.length === 0 ? undefined : `Queued as ${id}`);
   }
 
   /** Takes responsibility for the message, or says why not. */
   async #store(
-    incoming: Incoming,
+    id: string,
+    draft: Draft,
     transaction: Transaction,
     committed: readonly CommittedDelivery[],
   ): Promise<Reply | undefined> {
@@ -225,18 +234,18 @@ export class Reception implements SessionHost {
     const channels = channelsOf(committed);
     const claim = attempts.claimable(channels);
     const message = {
-      id: incoming.id,
+      id,
       receivedAtMs: clock.nowMs(),
       envelope: this.#envelope(transaction),
       deliveries: committed,
     };
     try {
-      const leases = await incoming.draft.commit(message, claim ? { claimForMs: CLAIM_MS } : {});
+      const leases = await draft.commit(message, claim ? { claimForMs: CLAIM_MS } : {});
       if (claim) attempts.accept(leases);
       else attempts.nudge(channels);
       return undefined;
     } catch (error) {
-      this.#drop(incoming.draft);
+      this.#drop(draft);
       return this.#storeFailed(error);
     }
   }
@@ -264,8 +273,8 @@ export class Reception implements SessionHost {
     return storeReply(error);
   }
 
-  #drop(draft: Draft): void {
-    draft[Symbol.asyncDispose]().then(undefined, (error: unknown) => {
+  #drop(draft: Draft | undefined): void {
+    draft?.[Symbol.asyncDispose]().then(undefined, (error: unknown) => {
       this.#log.warn("draft not removed", { error: error instanceof Error ? error.message : String(error) });
     });
   }

@@ -85,6 +85,12 @@ export class TransactionRouting {
     return this.#router.reads.headers && (this.#undecided || this.#sizeMatters);
   }
 
+  /** Whatever the body is, nobody gets it: it need not be kept. */
+  get discards(): boolean {
+    if (this.#undecided || this.#sizeMatters) return false;
+    return this.#accepted.every(({ route }) => route.kind === "accept" && route.deliveries.length === 0);
+  }
+
   /** The end of data. A wrong SIZE has decided nothing: with the real one, everybody is routed again. */
   decide(body: BodyFacts): Decision {
     const again = this.#sizeMatters && this.#declaredSizeBytes !== body.sizeBytes;
