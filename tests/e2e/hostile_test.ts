@@ -25,8 +25,11 @@ import {
 
 const timeout = 120_000;
 const skip = skipUnless(isLinux, "hostile clients", "the server's memory is read from /proc");
-/** Peak of the resident memory over what it was before: far below what unbounded growth would come to. */
-const MAX_GROWTH_BYTES = 64 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** Resident memory afterwards, over what it was before. */
+const MAX_LEFT_BYTES = 64 * MIB;
+/** And at its peak, with what waits for the garbage collector: far below what unbounded growth would come to. */
+const MAX_PEAK_BYTES = 96 * MIB;
 
 /** Sessions may last this long, so the server itself has to end those of clients that do not leave. */
 const SHORT_SESSIONS = 'session_timeout = "4s"';
@@ -85,10 +88,11 @@ function hostile(name: string, attack: (scene: Scene) => Promise<void>, listener
     }
     const ids = [...before, ...await during, ...await honestly(scene.plain, "after", () => false)];
     await until("every session has ended", () => endedSessions(server) >= scene.opened + ids.length);
-    const growth = memoryOf(server.pid, "VmHWM") - rssBefore;
+    const peak = memoryOf(server.pid, "VmHWM") - rssBefore;
     const left = memoryOf(server.pid, "VmRSS") - rssBefore;
-    console.log(`hostile: ${name}: peak +${mib(growth)}, left +${mib(left)}, honest messages ${ids.length}`);
-    assert.ok(growth < MAX_GROWTH_BYTES, `Resident memory grew by ${mib(growth)}`);
+    console.log(`hostile: ${name}: peak +${mib(peak)}, left +${mib(left)}, honest messages ${ids.length}`);
+    assert.ok(left < MAX_LEFT_BYTES, `Resident memory grew by ${mib(left)}`);
+    assert.ok(peak < MAX_PEAK_BYTES, `Resident memory grew by ${mib(peak)} for a while`);
     await queueEmpty(server);
     assert.equal(await server.stop(), 0);
     assert.equal(endedSessions(server), scene.opened + ids.length);
@@ -189,12 +193,14 @@ hostile("Connections that say nothing, or stop within a command", async (scene) 
   });
 }, SHORT_SESSIONS);
 
-hostile("Clients that pipeline a million commands and read no reply", async (scene) => {
+hostile("Clients that pipeline without end and read no reply", async (scene) => {
   const deaf: RawClient[] = [];
-  await crowd(scene, 5, async () => {
+  await crowd(scene, 10, async (number) => {
     const client = await RawClient.connect(scene.plain, { deaf: true });
     deaf.push(client);
-    client.socket.write(`EHLO deaf.example\r\n${"NOOP\r\n".repeat(1_000_000)}`);
+    // A million replies are more than the buffers of both ends hold.
+    const commands = number < 2 ? 1_000_000 : 100_000;
+    client.socket.write(`EHLO deaf.example\r\n${"NOOP\r\n".repeat(commands)}`);
   });
   // They stay and never read, so the server has to be the one that ends it.
   await until("the server has cut them off", () => {
