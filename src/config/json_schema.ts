@@ -31,7 +31,58 @@ export function configurationJsonSchema(kinds: Iterable<ChannelKind>): JsonSchem
     ...(Object.keys(definitions).length === 0 ? {} : { definitions }),
   };
   addExamples(schema);
-  return schema;
+  return shared(schema);
+}
+
+/** A schema that is shorter than this is clearer where it is used. */
+const SHARED_LENGTH = 400;
+
+/** The schema with what occurs several times, such as the keys that channels of all types have, written once. */
+function shared(schema: JsonSchema): JsonSchema {
+  const counts = new Map<string, number>();
+  const count = (part: JsonSchema) => {
+    const text = JSON.stringify(part);
+    counts.set(text, (counts.get(text) ?? 0) + 1);
+    // What is in a part that occurred before is shared with it.
+    if (counts.get(text) === 1) mapParts(part, (inner) => (count(inner), inner));
+  };
+  count(schema);
+  const definitions: Definitions = {};
+  const references = new Map<string, string>();
+  const replaced = (part: JsonSchema, key: string): JsonSchema => {
+    const text = JSON.stringify(part);
+    if (text.length < SHARED_LENGTH || (counts.get(text) ?? 0) < 2) return mapParts(part, replaced);
+    let name = references.get(text);
+    if (name === undefined) {
+      name = key;
+      for (let number = 2; name in definitions || name in (schema.definitions ?? {}); number++) {
+        name = `${key}-${number}`;
+      }
+      references.set(text, name);
+      definitions[name] = {};
+      definitions[name] = mapParts(part, replaced);
+    }
+    return { $ref: `#/definitions/${name}` };
+  };
+  const { definitions: own, ...result } = mapParts(schema, replaced);
+  const all = { ...own, ...definitions };
+  return Object.keys(all).length === 0 ? result : { ...result, definitions: all };
+}
+
+/** The schema with its parts changed; they are told with the name of the key they belong to. */
+function mapParts(schema: JsonSchema, change: (part: JsonSchema, key: string) => JsonSchema, key = "part"): JsonSchema {
+  const one = (part: JsonSchema | boolean, name: string) => typeof part === "object" ? change(part, name) : part;
+  const all = (parts: Readonly<Record<string, JsonSchema | boolean>>) =>
+    Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, one(part, name)]));
+  const { properties, definitions, anyOf, items, additionalProperties } = schema;
+  return {
+    ...schema,
+    ...(properties === undefined ? {} : { properties: all(properties) }),
+    ...(definitions === undefined ? {} : { definitions: all(definitions) }),
+    ...(anyOf === undefined ? {} : { anyOf: anyOf.map((part) => one(part, key)) }),
+    ...(items === undefined || Array.isArray(items) ? {} : { items: one(items, key) }),
+    ...(additionalProperties === undefined ? {} : { additionalProperties: one(additionalProperties, key) }),
+  };
 }
 
 /** The forms a channel of one type may take: one, or as many as its options have. */

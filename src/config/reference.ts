@@ -38,7 +38,7 @@ export function referenceMarkdown(kinds: Iterable<ChannelKind>): string {
   const texts = [OPENING, "## At the top of the file\n", rows(first?.entries ?? {})];
   for (const section of rest) {
     texts.push(`## ${section.places.map(({ header }) => code(header)).join(" and ")}\n`);
-    if (section.places.length === 1) texts.push(`${section.places[0]?.meaning}\n`);
+    if (new Set(section.places.map(({ meaning }) => meaning)).size === 1) texts.push(`${section.places[0]?.meaning}\n`);
     else texts.push(`${section.places.map(({ header, meaning }) => `- ${code(header)}: ${meaning}`).join("\n")}\n`);
     if (section.places[0]?.header === "[[channel]]") texts.push(channelText([...kinds]));
     else texts.push(rows(section.entries));
@@ -69,9 +69,14 @@ interface InnerTable {
   readonly isList: boolean;
 }
 
-/** The table that a key holds, or the tables of its list. */
+/** The table that a key holds, or may hold, or the tables of its list. */
 function innerTable(schema: SchemaShape): InnerTable | undefined {
   const outer = base(schema);
+  if (outer.type === "union") {
+    const forms = (outer.options as readonly SchemaShape[]).map(innerTable).filter((form) => form !== undefined);
+    // Where a secret or a list is kept is told on top of the page.
+    return forms.find(({ entries }) => Object.keys(entries).some((key) => key !== "file" && key !== "env"));
+  }
   const isList = outer.type === "array" && outer.item !== undefined;
   const inner = isList && outer.item !== undefined ? base(outer.item) : outer;
   return inner.entries === undefined ? undefined : { schema: inner, entries: inner.entries, isList };
@@ -118,8 +123,7 @@ function optionsOf(schema: SchemaShape): Readonly<Record<string, SchemaShape>> {
 
 function rows(entries: Readonly<Record<string, SchemaShape>>): string {
   const lines = Object.entries(entries).map(([key, schema]) => {
-    const isTable = innerTable(schema) !== undefined;
-    const example = isTable ? undefined : examplesOf(schema)[0];
+    const example = examplesOf(schema)[0];
     const cells = [
       code(key),
       typeWords(schema),
@@ -161,7 +165,7 @@ function defaultWords(schema: SchemaShape): string {
 export function typeWords(schema: SchemaShape): string {
   const inner = unwrap(schema);
   const table = innerTable(inner);
-  if (table !== undefined) return table.isList ? "tables, see below" : "table, see below";
+  if (table !== undefined && inner.type !== "union") return table.isList ? "tables, see below" : "table, see below";
   const quantity = metadataOf(inner, "quantity");
   if (quantity !== undefined) {
     const format = quantity === "size" ? formatSize : formatDuration;
@@ -192,6 +196,7 @@ function optionWords(schema: SchemaShape, options: readonly unknown[]): string {
   const words = (options as readonly SchemaShape[]).map((option) => {
     const { entries } = unwrap(option);
     if (entries === undefined) return typeWords(option);
+    if (innerTable(schema)?.entries === entries) return "table, see below";
     return code(`{ ${Object.keys(entries).map((key) => `${key} = …`).join(", ")} }`);
   });
   return [...new Set(words)].join(" or ");
