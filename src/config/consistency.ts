@@ -187,5 +187,10 @@ function canonicalAddress(text: string): string | undefined {
   const family = isIP(text);
   if (family === 0) return undefined;
   if (family === 4 || text.includes("%")) return text;
-  return new URL(`http://[${text}]`).hostname.slice(1, -1);
+  const canonical = new URL(`http://[${text}]`).hostname.slice(1, -1);
+  // An IPv4 address in IPv6 form is the same endpoint (RFC 4291 §2.5.5.2).
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/u.exec(canonical);
+  if (mapped === null) return canonical;
+  const words = [mapped[1], mapped[2]].map((word) => parseInt(word ?? "", 16));
+  return words.map((word) => `${word >> 8}.${word & 0xff}`).join(".");
 }

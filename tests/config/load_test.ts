@@ -309,6 +309,18 @@ const CASES: Readonly<Record<string, readonly [text: string, expected: readonly 
       "SMTPD108 27:8 Port 26 already belongs to another listener",
     ],
   ],
+  "listeners on an address in two forms, and on addresses that take one another in": [
+    ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::", "127.0.0.2", "::1"].map((ip, index) =>
+      `[[listener]]\nname = "l${index}"\nport = 25\nlisten_ip = "${ip}"\n`
+    ).join(""),
+    [
+      "SMTPD108 7:8 Port 25 of 127.0.0.1 already belongs to another listener",
+      "SMTPD108 11:8 Port 25 of 0.0.0.0 already belongs to another listener",
+      "SMTPD108 15:8 Port 25 of :: already belongs to another listener",
+      "SMTPD108 19:8 Port 25 of 127.0.0.2 already belongs to another listener",
+      "SMTPD108 23:8 Port 25 of ::1 already belongs to another listener",
+    ],
+  ],
   "no listener at all": ['host_name = "a.b"\n', ["SMTPD109 1:1 No listener is defined"]],
   "limits below the RFC's minimum are warnings": [
     LISTENER + 'max_recipients = 99\nmax_message_size = "10KiB"\n',

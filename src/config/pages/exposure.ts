@@ -83,10 +83,14 @@ export const exposurePages = {
     what: "A secret stands in the configuration itself instead of in a file or an environment variable of its own.",
     why:
       "Configurations are copied, mailed, printed and kept in version control, where a secret stays readable for ever.",
-    bad: { text: webhook('url = "https://app.example.com/inbound"\nsecret = "whsec_MfKQ9r8GKYqrTwjU"\n') },
+    bad: {
+      text: webhook(
+        'url = "https://app.example.com/inbound"\nsecret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="\n',
+      ),
+    },
     good: {
       text: webhook('url = "https://app.example.com/inbound"\nsecret = { file = "secrets/application" }\n'),
-      files: { "secrets/application": "whsec_MfKQ9r8GKYqrTwjU" },
+      files: { "secrets/application": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" },
     },
   },
   SMTPD242: {
