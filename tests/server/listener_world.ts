@@ -1,6 +1,7 @@
 /** A listener in memory: connections are pairs of transports, time is virtual, the store is whatever a test wants. */
 import { compileRoutes } from "../../src/binding/route.ts";
 import type { BindingConfig, ListenerConfig } from "../../src/config/config.ts";
+import type { Channel } from "../../src/channel/channel.ts";
 import { discardChannel } from "../../src/channel/discard.ts";
 import { JobController } from "../../src/controller/controller.ts";
 import { silentLog } from "../../src/observe/log.ts";
@@ -24,12 +25,21 @@ const BINDINGS: readonly BindingConfig[] = [
   { name: "all", tags: [], recipients: ["*@example.com"], outcome: { kind: "deliver", channels: ["nowhere"] } },
 ];
 
+export interface Kept {
+  readonly channel: string;
+  readonly sender: string;
+  readonly recipients: readonly string[];
+  readonly content: string;
+}
+
 export class World implements AsyncDisposable {
   readonly clock = new VirtualClock();
   readonly deadlines = new Deadlines(this.clock);
   readonly spool: Spool;
   readonly listener: Listener;
   readonly controller: JobController;
+  /** What the channels "one" and "two" were given, job by job. */
+  readonly kept: Kept[] = [];
   #accept: (transport: Transport) => void = () => {};
 
   private constructor(config: Partial<ListenerConfig>, wrapSpool: (spool: Spool) => Spool) {
@@ -49,6 +59,9 @@ export class World implements AsyncDisposable {
       options: {},
     };
     const channels = new Map([["nowhere", { config: channelConfig, channel }]]);
+    for (const name of ["one", "two"]) {
+      channels.set(name, { config: { ...channelConfig, name }, channel: this.#keeping(name) });
+    }
     this.controller = new JobController({ spool: this.spool, channels, clock, random, log: silentLog });
     const network: Network = {
       listen: (_, accept) => {
@@ -93,6 +106,20 @@ export class World implements AsyncDisposable {
     await world.listener.open();
     world.controller.start();
     return world;
+  }
+
+  #keeping(channel: string): Channel {
+    const { kept } = this;
+    return {
+      async *deliver(job) {
+        let content = "";
+        for await (const piece of job.content()) content += new TextDecoder().decode(piece);
+        const sender = job.message.envelope.reversePath;
+        kept.push({ channel, sender, recipients: job.recipients.map(({ delivery }) => delivery.recipient), content });
+        for (const { deliveryId } of job.recipients) yield { kind: "delivered", deliveryId, detail: "kept" };
+      },
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
   }
 
   connect(): Client {
