@@ -51,7 +51,7 @@ function shared(schema: JsonSchema): JsonSchema {
   const references = new Map<string, string>();
   const replaced = (part: JsonSchema, key: string): JsonSchema => {
     const text = JSON.stringify(part);
-    if (text.length < SHARED_LENGTH || (counts.get(text) ?? 0) < 2) return mapParts(part, replaced);
+    if (text.length < SHARED_LENGTH || (counts.get(text) ?? 0) < 2) return mapParts(part, replaced, key);
     let name = references.get(text);
     if (name === undefined) {
       name = key;
@@ -60,7 +60,7 @@ function shared(schema: JsonSchema): JsonSchema {
       }
       references.set(text, name);
       definitions[name] = {};
-      definitions[name] = mapParts(part, replaced);
+      definitions[name] = mapParts(part, replaced, key);
     }
     return { $ref: `#/definitions/${name}` };
   };

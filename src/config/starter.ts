@@ -39,7 +39,7 @@ function spool(): readonly string[] {
 function inbound({ domains, hostName = "localhost", port = DEFAULT_PORT }: Starter): readonly string[] {
   const [first = "example.com"] = domains;
   return [
-    `# Configuration of smtpd: mail from other servers for ${domains.join(", ")}.`,
+    "# Configuration of smtpd: takes mail from other servers for our own domains.",
     "#",
     ...ABOUT,
     "",
@@ -88,9 +88,8 @@ function inbound({ domains, hostName = "localhost", port = DEFAULT_PORT }: Start
 }
 
 function capture({ domains, hostName, port = DEFAULT_PORT }: Starter): readonly string[] {
-  const whose = domains.length === 0 ? "everything" : `mail for ${domains.join(", ")}`;
   return [
-    `# Configuration of smtpd: catches ${whose} that programs on this machine send, and delivers none of it further.`,
+    "# Configuration of smtpd: catches the mail that programs on this machine send, and delivers none of it further.",
     "#",
     ...ABOUT,
     "",
