@@ -9,8 +9,11 @@ export type Severity = "error" | "warning";
 export interface CodeEntry {
   readonly title: string;
   readonly severity: Severity;
-  /** The finding depends on where the check runs, not on the configuration alone: on the machine, or on the network. */
-  readonly depends?: "machine" | "network";
+  /**
+   * The finding depends on more than the configuration: on the machine where the check runs, on the network, or on an option
+   * that asks for it.
+   */
+  readonly depends?: "machine" | "network" | "option";
 }
 
 export const CODES = {
@@ -63,6 +66,10 @@ export const CODES = {
   SMTPD271: { title: "Mail that goes elsewhere", severity: "warning", depends: "network" },
   SMTPD272: { title: "Host name that the DNS does not confirm", severity: "warning", depends: "network" },
   SMTPD273: { title: "Endpoint that does not answer", severity: "warning", depends: "network" },
+  SMTPD280: { title: "Routing test failed", severity: "error", depends: "machine" },
+  SMTPD281: { title: "Routing test with a name that does not exist", severity: "error" },
+  SMTPD282: { title: "Binding that no test reaches", severity: "warning", depends: "option" },
+  SMTPD283: { title: "Tests reach too few bindings", severity: "error", depends: "option" },
 } as const satisfies Readonly<Record<string, CodeEntry>>;
 
 export type Code = keyof typeof CODES;

@@ -2,6 +2,7 @@
  * The configuration as the program uses it: read, checked, defaults filled in, paths absolute, secrets not yet read.
  * It must not know of TOML or of positions; `load.ts` makes it from files.
  */
+import type { Mailbox } from "../smtp/address.ts";
 import type { Reply } from "../smtp/reply.ts";
 import type { RateLimit } from "./rate_limit.ts";
 
@@ -16,6 +17,37 @@ export interface Config {
   readonly channels: readonly ChannelConfig[];
   /** How long SIGTERM waits for transactions in progress. */
   readonly shutdownGraceMs: number;
+  /** Routing tests, which `check` runs. */
+  readonly tests?: readonly RoutingTest[];
+}
+
+/** A message that is imagined, and what must become of it. What is absent is a stranger's. */
+export interface RoutingTest {
+  readonly name?: string;
+  /** Each in a transaction of its own. */
+  readonly to: readonly Mailbox[];
+  readonly from?: Mailbox | null;
+  readonly ip?: string;
+  readonly listener?: string;
+  readonly user?: string;
+  readonly tls?: boolean;
+  readonly helo?: string;
+  readonly sizeBytes?: number;
+  readonly headers: readonly HeaderTemplate[];
+  readonly timeMs?: number;
+  readonly expect: Expectation;
+}
+
+/** What is absent may be as it likes. */
+export interface Expectation {
+  readonly binding?: string;
+  /** The channels, in any order. */
+  readonly deliver?: readonly string[];
+  /** How the reply begins: `550`, `550 5.1.1`. */
+  readonly reply?: string;
+  /** After rewriting, in any order. */
+  readonly recipient?: readonly Mailbox[];
+  readonly outcome?: "deliver" | "hold" | "discard" | "reject" | "defer";
 }
 
 export interface SpoolConfig {

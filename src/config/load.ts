@@ -175,6 +175,7 @@ function buildConfig(
     bindings: settings.binding.map(buildBinding),
     channels: channels.map(buildChannel),
     shutdownGraceMs: settings.shutdown_grace,
+    ...(settings.test.length === 0 ? {} : { tests: settings.test }),
   };
 }
 

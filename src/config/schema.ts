@@ -18,6 +18,7 @@ import {
   textOption,
   textsOption,
 } from "./option.ts";
+import { routingTest } from "./routing_test.ts";
 import { rateLimitOption } from "./rate_limit.ts";
 
 const SECOND = 1000;
@@ -299,6 +300,10 @@ export function settingsSchema(lowestPort: 0 | 1) {
       [],
     ),
     channel: v.optional(v.pipe(v.array(v.looseObject({})), v.description("Ways out for messages.")), []),
+    test: v.optional(
+      v.pipe(v.array(routingTest), v.description("Routing tests: what must become of a message. Run by smtpd check.")),
+      [],
+    ),
     check: v.optional(v.pipe(check, v.description("How smtpd check judges this configuration.")), {}),
   });
 }

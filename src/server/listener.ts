@@ -6,6 +6,7 @@ import type { ListenerConfig } from "../config/config.ts";
 import { formatId, ID_RANDOM_BYTES } from "../message/id.ts";
 import type { Log } from "../observe/log.ts";
 import {
+  type Clock,
   type Endpoint,
   endpointText,
   type Listening,
@@ -28,6 +29,7 @@ const MAX_REFUSALS = 256;
 const REFUSAL_TIMEOUT_MS = 10_000;
 
 export interface ListenerServices extends ReceptionServices {
+  readonly clock: Clock;
   readonly network: Network;
   readonly deadlines: Deadlines;
   readonly log: Log;
@@ -212,7 +214,8 @@ function expiry(session: ServerSession, transport: Transport): () => void {
   };
 }
 
-function sessionOptions(listener: ListenerConfig, hasIdentity: boolean): ServerSessionOptions {
+/** What the session on each connection is told; `hasIdentity`: TLS can be offered. */
+export function sessionOptions(listener: ListenerConfig, hasIdentity: boolean): ServerSessionOptions {
   const modes = { off: "unavailable", starttls: "offered", required: "required", implicit: "active" } as const;
   return {
     protocol: listener.protocol,

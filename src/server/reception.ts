@@ -27,11 +27,11 @@ import { TransactionRouting } from "./routing.ts";
 export interface ReceptionServices {
   readonly listener: ListenerConfig;
   readonly router: Router;
-  readonly spool: Spool;
+  readonly spool: Pick<Spool, "begin" | "refusal">;
   readonly deliveries: Deliveries;
   readonly identity: TlsIdentity | undefined;
-  readonly clock: Clock;
-  readonly random: Random;
+  readonly clock: Pick<Clock, "nowMs">;
+  readonly random: Pick<Random, "bytes">;
 }
 
 const ACCEPT: Verdict = { kind: "accept" };

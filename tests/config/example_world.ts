@@ -7,6 +7,7 @@ import { type Examination, examine, type ExamineContext } from "../../src/config
 import type { KeyPairFacts, LintEnvironment, LintNetwork } from "../../src/config/lint/rule.ts";
 import { lintRules } from "../../src/config/lint/rules.ts";
 import type { Example, ExampleWorld } from "../../src/config/pages/page.ts";
+import { rehearse } from "../../src/server/rehearsal.ts";
 import { exampleChannels } from "./lint/channel_stand_ins.ts";
 import { MemoryFiles } from "./world.ts";
 
@@ -78,6 +79,8 @@ export function examineExample(
     load: { files: new MemoryFiles(exampleFiles(example)), channels: exampleChannels, hostName: "box.example.net" },
     environment: exampleEnvironment(example),
     rules: lintRules,
+    rehearse: () => Promise.resolve(rehearse),
+    ...(example.world?.coverage === undefined ? {} : { coverage: example.world.coverage }),
     ...more,
   });
 }

@@ -7,6 +7,7 @@ import type { Reference } from "../check.ts";
 import type { Code } from "../codes.ts";
 import type { Config } from "../config.ts";
 import type { DiagnosticExtras } from "../diagnostic.ts";
+import type { Rehearse } from "../rehearsal.ts";
 import type { Place, Source } from "../source.ts";
 import type { TableNode } from "../tree.ts";
 
@@ -31,6 +32,10 @@ export interface LintContext {
   /** Every value that says where a secret or a file is, channel options included. */
   readonly references: readonly Reference[];
   readonly environment: LintEnvironment;
+  /** Plays messages for routing tests. Absent: nobody can, and they are not run. Loaded when there are tests. */
+  readonly rehearse?: () => Promise<Rehearse>;
+  /** Present when bindings that no test reaches are asked for; below the percentage is an error. */
+  readonly coverage?: { readonly minPercent?: number };
   /** A finding of the rule's code at its default severity. The same place twice is reported once. */
   report(message: string, place: Place, extras?: DiagnosticExtras): void;
 }

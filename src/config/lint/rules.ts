@@ -13,6 +13,7 @@ import { catchAll, openRelay } from "./open_relay.ts";
 import { plainWebhook } from "./plain_webhook.ts";
 import { privilegedPort } from "./privileged_port.ts";
 import { relayLoop } from "./relay_loop.ts";
+import { failedTest, lowCoverage, unknownTestName, unreachedBinding } from "./routing_test.ts";
 import type { LintRule } from "./rule.ts";
 import { inlineSecret, openSecretFile } from "./secret_exposure.ts";
 import { shadowedBinding } from "./shadowed_binding.ts";
@@ -48,4 +49,8 @@ export const lintRules: readonly LintRule[] = [
   foreignExchanger,
   disagreeingName,
   silentEndpoint,
+  failedTest,
+  unknownTestName,
+  unreachedBinding,
+  lowCoverage,
 ];

@@ -17,6 +17,9 @@ export interface ExamineContext {
   readonly strict?: boolean;
   /** From the command line: wins over what the file says. */
   readonly severities?: Severities;
+  /** For routing tests: see `LintContext`. */
+  readonly rehearse?: LintContext["rehearse"];
+  readonly coverage?: LintContext["coverage"];
 }
 
 export interface Examination {
@@ -44,7 +47,7 @@ export async function examine(file: string, context: ExamineContext): Promise<Ex
 /** All findings of the rules, in no particular order. */
 export async function lint(
   loaded: LoadResult,
-  context: Pick<ExamineContext, "environment" | "rules">,
+  context: Pick<ExamineContext, "environment" | "rules" | "rehearse" | "coverage">,
 ): Promise<readonly Diagnostic[]> {
   const findings: Diagnostic[] = [];
   for (const rule of context.rules) {
@@ -56,6 +59,8 @@ export async function lint(
       ...(loaded.config === undefined ? {} : { config: loaded.config }),
       references: loaded.references,
       environment: context.environment,
+      ...(context.rehearse === undefined ? {} : { rehearse: context.rehearse }),
+      ...(context.coverage === undefined ? {} : { coverage: context.coverage }),
       report: (message, place, extras) => void findings.push(diagnostic(rule.code, message, spanOf(place), extras)),
     };
     await rule.check(given);

@@ -57,4 +57,6 @@ export interface ExampleWorld {
     readonly mailExchangers?: Readonly<Record<string, readonly string[]>>;
     readonly answers?: readonly string[];
   };
+  /** With `--coverage`, and `--min-coverage`. */
+  readonly coverage?: { readonly minPercent?: number };
 }

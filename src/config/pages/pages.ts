@@ -11,6 +11,7 @@ import { machinePages } from "./machine.ts";
 import { networkPages } from "./network.ts";
 import type { PageContent, RulePage } from "./page.ts";
 import { routingPages } from "./routing.ts";
+import { routingTestPages } from "./routing_test.ts";
 import { structurePages } from "./structure.ts";
 
 const PAGES: Readonly<Record<Code, PageContent>> = {
@@ -22,6 +23,7 @@ const PAGES: Readonly<Record<Code, PageContent>> = {
   ...exposurePages,
   ...machinePages,
   ...networkPages,
+  ...routingTestPages,
 };
 
 export function pageOf(code: Code): RulePage {
