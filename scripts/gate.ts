@@ -48,7 +48,15 @@ const steps = (quick: readonly string[]): readonly Step[] => [
     title: "The executable from end to end",
     command: [],
     tests: { runner: "bun", folders: ["e2e"] },
-    environment: { SMTPD_BINARY: binary },
+    environment: { SMTPD_BINARY: binary, SMTPD_KILLS: "50" },
+    timeoutMs: 300_000,
+  },
+  {
+    name: "e2e-deno",
+    title: "The server from end to end, on Deno",
+    command: [],
+    tests: { runner: "bun", folders: ["e2e"] },
+    environment: { SMTPD_RUNTIME: "deno" },
     timeoutMs: 300_000,
   },
   {
