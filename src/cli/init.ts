@@ -212,11 +212,18 @@ function terminalAsk(runtime: Runtime): Ask {
   return (question) => {
     const lines = createInterface({ input: process.stdin, output: process.stderr });
     return new Promise<string>((resolve, reject) => {
-      lines.once("close", () => reject(new CommandError("Nothing was written", exitCode.usage)));
+      let isAnswered = false;
+      lines.once("close", () => {
+        if (isAnswered) return;
+        // The question has no line end of its own.
+        process.stderr.write("\n");
+        reject(new CommandError("Nothing was written", exitCode.usage));
+      });
       lines.once("SIGINT", () => lines.close());
       lines.question(question).then((answer) => {
-        resolve(answer);
+        isAnswered = true;
         lines.close();
+        resolve(answer);
       }, reject);
     });
   };
