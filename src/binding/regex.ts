@@ -55,7 +55,11 @@ export function parseRegex(text: string): ParsedRegex {
     return { ok: true, regex: new CompiledRegex(engine.compile(body, mode)) };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return { ok: false, reason: reason.replace(/^error parsing regexp: /u, ""), help: HELP };
+    return {
+      ok: false,
+      reason: reason.replace(/^error parsing regexp: /u, "").replace(/`\(\?[ims]+\)/u, "`"),
+      help: HELP,
+    };
   }
 }
 

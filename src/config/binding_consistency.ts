@@ -7,6 +7,7 @@ import { parseNetwork } from "../binding/network.ts";
 import { isRegexText, parseRegex } from "../binding/regex.ts";
 import { parseTemplate } from "../binding/template.ts";
 import { parseTextPattern } from "../binding/text_set.ts";
+import { isFieldName } from "../message/edit.ts";
 import type { ConsistencyContext } from "./consistency.ts";
 import { diagnostic, quote } from "./diagnostic.ts";
 import { spanOf } from "./source.ts";
@@ -55,6 +56,7 @@ export function checkBinding(binding: TableNode, listeners: readonly TableNode[]
   for (const conditions of not === undefined ? [binding] : [binding, not]) {
     checkPatterns(conditions, context);
     checkListeners(conditions, listeners, context);
+    checkFieldNames(conditions, context);
   }
   checkTemplates(binding, context);
 }
@@ -69,7 +71,7 @@ function checkOutcome(binding: TableNode, context: ConsistencyContext): void {
   const outcomes = OUTCOMES.flatMap((key) => {
     const entry = given(binding, key);
     return entry === undefined ? [] : [{ key, entry }];
-  });
+  }).sort((left, right) => left.entry.key.start - right.entry.key.start);
   const changes = CHANGES.filter((key) => binding.entries.has(key));
   const [outcome, second] = outcomes;
   const continues = given(binding, "continue") !== undefined;
@@ -156,6 +158,18 @@ function checkListeners(conditions: TableNode, listeners: readonly TableNode[], 
         ? undefined
         : { title: `Replace it by ${quote(meant)}`, edits: [{ span: place, text: JSON.stringify(meant) }] },
     }));
+  }
+}
+
+/** In conditions and in changes. */
+function checkFieldNames(table: TableNode, context: ConsistencyContext): void {
+  for (const key of ["headers", "add_headers", "set_headers"]) {
+    for (const [name, entry] of tableAt(table, key)?.entries ?? []) {
+      if (isFieldName(name)) continue;
+      context.report(diagnostic("SMTPD102", `Invalid name of a header field ${quote(name)}`, spanOf(entry.key), {
+        help: "Names are at most 76 characters of ASCII without spaces and colons, such as X-Queue.",
+      }));
+    }
   }
 }
 

@@ -19,9 +19,12 @@ export interface CheckContext {
   readonly reference?: (reference: Reference) => void;
 }
 
-/** Where the configuration names something to be read when the program runs; `place` is the name's. */
+/**
+ * Where the configuration names something to be read when the program runs; `place` is the name's. What stands in a file
+ * that `isPublic` is no secret.
+ */
 export type Reference =
-  | { readonly kind: "file"; readonly path: string; readonly place: Place }
+  | { readonly kind: "file"; readonly path: string; readonly place: Place; readonly isPublic?: true }
   | { readonly kind: "env"; readonly name: string; readonly place: Place }
   /** A secret in the configuration itself. */
   | { readonly kind: "inline"; readonly place: Place };
@@ -75,7 +78,11 @@ class Walk {
     const refer = (reference: Reference) => this.#context.reference?.(reference);
     if (node.kind === "scalar" && typeof node.value === "string" && node.value !== "") {
       const { value, place } = node;
-      refer(plain === "path" ? { kind: "file", path: absolutePath(value, place), place } : { kind: "inline", place });
+      if (plain === "value") refer({ kind: "inline", place });
+      else {
+        const isPublic = plain === "list" ? { isPublic: true } as const : {};
+        refer({ kind: "file", path: absolutePath(value, place), place, ...isPublic });
+      }
     } else if (node.kind === "table") {
       const [file, env] = [textAt(node, "file"), textAt(node, "env")];
       if (file !== undefined && file.value !== "") {

@@ -20,10 +20,10 @@ export interface PathMetadata {
 
 /**
  * Metadata of an option that names a file or a variable to be read when the program runs, so that `check` can look
- * whether it is there. A plain text is the file's path, or the secret itself.
+ * whether it is there. A plain text is the file's path, or the secret itself; `list` is a path of a file without secrets.
  */
 export interface ReferenceMetadata {
-  readonly reference: "path" | "value";
+  readonly reference: "path" | "value" | "list";
 }
 
 /** Metadata of a number or text with a unit; bounds in milliseconds or bytes. */

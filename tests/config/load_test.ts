@@ -275,7 +275,7 @@ const CASES: Readonly<Record<string, readonly [text: string, expected: readonly 
     '[[binding]]\nname = "c"\nrecipients = "*"\ndelivr = "archive"\n[[binding]]\nname = "d"\nrecipients = "*"\nreject = "250 no"\n',
     [
       "SMTPD111 8:1 This binding does not say what becomes of its recipients",
-      'SMTPD111 14:1 A binding has one outcome, not both "deliver" and "reject"',
+      'SMTPD111 15:1 A binding has one outcome, not both "reject" and "deliver"',
       'SMTPD101 19:1 Unknown key "delivr"',
       'SMTPD102 23:10 Invalid value "250 no" for "reject": must be a text in ASCII, with or without its code, such as "550 5.1.1 This address has been retired"',
     ],

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { missingFile } from "../../src/config/lint/missing_file.ts";
+import { openSecretFile } from "../../src/config/lint/secret_exposure.ts";
 import { unsetVariable } from "../../src/config/lint/unset_variable.ts";
 import { examineExample, placesOf } from "./example_world.ts";
 
@@ -25,6 +26,21 @@ test("a file or a variable named twice is one finding that shows both places", a
     ["SMTPD202", [13]],
     ["SMTPD203", [14]],
   ]);
+});
+
+test("a list of a binding must be there, and may be empty and open to everybody", async () => {
+  const text = '[[listener]]\nname = "in"\nport = 25\n[[channel]]\nname = "a"\ntype = "discard"\n' +
+    '[[binding]]\nname = "b"\nsenders = ["x@y.z", { file = "from.txt" }]\nnot = { clients = { file = "nets.txt" } }\n' +
+    'deliver = "a"\n[[binding]]\nname = "c"\nrecipients = "*@x.example"\naliases = "aliases.txt"\n';
+  const listRules = { rules: [missingFile, openSecretFile] };
+  assert.deepEqual(placesOf(await examineExample({ text }, listRules)), [
+    "SMTPD202 9:30",
+    "SMTPD202 10:28",
+    "SMTPD202 15:11",
+  ]);
+  const files = { "from.txt": "", "nets.txt": "::1\n", "aliases.txt": "a: b\n" };
+  const modes = { "from.txt": 0o644, "nets.txt": 0o644, "aliases.txt": 0o644 };
+  assert.deepEqual(placesOf(await examineExample({ text, files, world: { modes } }, listRules)), []);
 });
 
 test("an empty variable is as good as none", async () => {

@@ -14,7 +14,8 @@ export const missingFile: LintRule = {
       const [first, ...others] = named;
       if (first === undefined) continue;
       const result = await environment.files.readText(path);
-      const isEmpty = "text" in result && result.text.trim() === "";
+      // A list may have nothing in it.
+      const isEmpty = "text" in result && result.text.trim() === "" && first.isPublic !== true;
       if ("text" in result && !isEmpty) continue;
       const message = "text" in result
         ? `The file ${quote(path)} is empty`

@@ -12,7 +12,7 @@ export const openSecretFile: LintRule = {
   code: "SMTPD240",
   async check({ references, environment: { files }, report }) {
     for (const reference of references) {
-      if (reference.kind !== "file") continue;
+      if (reference.kind !== "file" || reference.isPublic === true) continue;
       const { path, place } = reference;
       const info = await files.info(path);
       if (info?.kind !== "file" || info.mode === undefined) continue;
