@@ -5,14 +5,13 @@
  */
 import { Argument, Command, CommanderError, Option } from "commander";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Spool } from "../spool/spool.ts";
 import { exitCode, exitCodeOf } from "./exit.ts";
 import type { CheckOptions } from "./check.ts";
 import { addConfigurationCommands } from "./configuration_commands.ts";
 import type { ExplainOptions } from "./explain.ts";
 import { FORMAT_NAMES } from "../config/format/formats.ts";
-import { configOption, jsonOption, listOption, notEmpty, type ServeOptions, strict, wholeNumber } from "./options.ts";
-import type { QueueListOptions, QueueOptions } from "./queue.ts";
+import { configOption, jsonOption, listOption, notEmpty, type ServeOptions, strict } from "./options.ts";
+import { addQueue } from "./queue_commands.ts";
 import { visible } from "./terminal.ts";
 
 /** Runs the command that the process was started with; resolves with the exit code. */
@@ -196,64 +195,6 @@ function addExplain(program: Command, runtime: Runtime, end: End): void {
     });
 }
 
-function addQueue(program: Command, runtime: Runtime, end: End): void {
-  const queue = program
-    .command("queue")
-    .summary("look at the queue and remove messages")
-    .description("Looks at the messages that are still to be delivered, and removes some. Works while serve runs.")
-    .addHelpText(
-      "after",
-      examples(["smtpd queue list --state failed", "smtpd queue show ID", "smtpd queue remove ID"]),
-    );
-  queue
-    .command("list")
-    .description("Lists deliveries: one for each message and recipient.")
-    .addOption(configOption())
-    .addOption(new Option("--channel <name>", "only deliveries of this channel").argParser(notEmpty))
-    .addOption(new Option("--state <state>", "only deliveries in this state").choices([...deliveryStates]))
-    .addOption(
-      new Option("--limit <count>", "show at most so many, 0 for all (default: 100, all with --json)")
-        .argParser(wholeNumber),
-    )
-    .addOption(jsonOption())
-    .addHelpText("after", examples(["smtpd queue list --channel archive", "smtpd queue list --state failed --json"]))
-    .action(async (options: QueueListOptions) => {
-      const { queueList } = await import("./queue.ts");
-      end(await onSpool(runtime, options, (spool) => queueList(runtime, spool, options)));
-    });
-  queue
-    .command("show")
-    .description("Shows all that is known of messages: envelope, deliveries, attempts.")
-    .addArgument(new Argument("<id...>", "message ids, as list prints them"))
-    .addOption(configOption())
-    .addOption(jsonOption())
-    .action(async (ids: readonly string[], options: QueueOptions) => {
-      const { queueShow } = await import("./queue.ts");
-      end(await onSpool(runtime, options, (spool) => queueShow(runtime, spool, ids, options)));
-    });
-  queue
-    .command("remove")
-    .description(
-      "Removes messages with all their deliveries, whatever their state. Exit code 1 when one does not exist.",
-    )
-    .addArgument(new Argument("<id...>", "message ids, as list prints them"))
-    .addOption(configOption())
-    .addOption(jsonOption())
-    .action(async (ids: readonly string[], options: QueueOptions) => {
-      const { queueRemove } = await import("./queue.ts");
-      end(await onSpool(runtime, options, (spool) => queueRemove(runtime, spool, ids, options)));
-    });
-}
-
-async function onSpool(
-  runtime: Runtime,
-  options: QueueOptions,
-  work: (spool: Spool) => Promise<number>,
-): Promise<number> {
-  const { withSpool } = await import("./with_spool.ts");
-  return await withSpool(runtime, options.config, work);
-}
-
 function addVersion(program: Command, runtime: Runtime, end: End): void {
   program
     .command("version")
@@ -264,6 +205,3 @@ function addVersion(program: Command, runtime: Runtime, end: End): void {
       end(await versionCommand(runtime, options));
     });
 }
-
-/** Here and not imported from `queue.ts`, which only the queue commands load. */
-const deliveryStates = ["queued", "leased", "held", "failed"] as const;

@@ -36,8 +36,8 @@ const KEPT_FREE_PAGES = 4096;
 const VACUUM_PAGES = 2048;
 
 /** Requests whose effect must be on the disk before they are answered. The others are lost with the process anyway. */
-const DURABLE: ReadonlySet<Operation> = new Set<Operation>(["commit", "settle", "remove"]);
-const READING: ReadonlySet<Operation> = new Set<Operation>(["due", "read", "list", "attempts"]);
+const DURABLE: ReadonlySet<Operation> = new Set<Operation>(["commit", "settle", "change"]);
+const READING: ReadonlySet<Operation> = new Set<Operation>(["due", "read", "list", "attempts", "summary"]);
 
 /** One open file, from the first message to `close`. */
 export class GroupCommit {

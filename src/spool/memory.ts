@@ -5,9 +5,11 @@
  */
 import type { Log } from "../observe/log.ts";
 import type { Clock } from "../runtime/runtime.ts";
-import { boundedDetail, listLimit } from "./selection.ts";
+import { boundedDetail, listLimit, selector } from "./selection.ts";
 import type {
   Attempt,
+  Change,
+  ChangeOutcome,
   DeliveryState,
   Draft,
   Lease,
@@ -18,8 +20,10 @@ import type {
   Settlement,
   Spool,
   StoredMessage,
+  Summary,
 } from "./spool.ts";
-import { SpoolError } from "./spool.ts";
+import { changeable, SpoolError } from "./spool.ts";
+import { summaryOf } from "./summary.ts";
 
 export interface MemoryOptions {
   /** Bytes of content held at one time; more is refused as "full". Default: 256 MiB. */
@@ -135,16 +139,20 @@ class MemorySpool implements Spool {
     this.#assertOpen();
     const limit = listLimit(selection);
     const entries: QueueEntry[] = [];
-    for (const each of this.#deliveries.values()) {
+    for (const entry of this.#selected(selection)) {
       if (entries.length >= limit) break;
-      if (each.id <= (selection.afterDeliveryId ?? 0)) continue;
-      const entry = this.#toEntry(each);
-      if (selection.messageId !== undefined && entry.message.id !== selection.messageId) continue;
-      if (selection.channel !== undefined && entry.delivery.channel !== selection.channel) continue;
-      if (selection.state !== undefined && entry.state !== selection.state) continue;
       entries.push(entry);
     }
     return entries;
+  }
+
+  *#selected(selection: Selection): Generator<QueueEntry> {
+    const isSelected = selector(selection);
+    for (const each of this.#deliveries.values()) {
+      if (each.id <= (selection.afterDeliveryId ?? 0)) continue;
+      const entry = this.#toEntry(each);
+      if (isSelected(entry)) yield entry;
+    }
   }
 
   async attempts(messageId: string): Promise<readonly Attempt[]> {
@@ -153,15 +161,22 @@ class MemorySpool implements Spool {
     return deliveries.flatMap(({ history }) => history).sort((a, b) => a.atMs - b.atMs || a.deliveryId - b.deliveryId);
   }
 
-  async remove(messageIds: readonly string[]): Promise<readonly string[]> {
+  async change(deliveryIds: readonly number[], change: Change): Promise<readonly ChangeOutcome[]> {
     this.#assertOpen();
-    return messageIds.filter((id) => {
-      const held = this.#messages.get(id);
-      if (held === undefined) return false;
-      for (const deliveryId of held.deliveries.keys()) this.#deliveries.delete(deliveryId);
-      this.#drop(held);
-      return true;
+    return deliveryIds.map((id) => {
+      const each = this.#deliveries.get(id);
+      if (each === undefined) return "gone";
+      const { state } = this.#toEntry(each);
+      if (state === "leased") return "leased";
+      if (!changeable[change.kind].includes(state)) return "unsuitable";
+      this.#change(each, change, state);
+      return "changed";
     });
+  }
+
+  async summary(selection: Selection): Promise<Summary> {
+    this.#assertOpen();
+    return summaryOf(this.#selected(selection), listLimit(selection));
   }
 
   refusal(): SpoolError | undefined {
@@ -243,15 +258,22 @@ class MemorySpool implements Spool {
     return delivery?.token === lease.token ? delivery : undefined;
   }
 
+  #change(each: StoredDelivery, change: Change, state: DeliveryState): void {
+    if (change.kind === "remove") return this.#remove(each);
+    if (change.kind === "fail") return this.#settle(each, { kind: "failed", detail: change.detail });
+    const nowMs = this.#clock.nowMs();
+    each.token = undefined;
+    each.state = change.kind === "hold" ? "held" : "queued";
+    // What is due already keeps its place among the others.
+    each.dueAtMs = state === "queued" ? Math.min(each.dueAtMs, nowMs) : nowMs;
+  }
+
   #settle(each: StoredDelivery, settlement: Settlement): void {
     const nowMs = this.#clock.nowMs();
     each.token = undefined;
     switch (settlement.kind) {
       case "done":
-        this.#deliveries.delete(each.id);
-        each.message.deliveries.delete(each.id);
-        if (each.message.deliveries.size === 0) this.#drop(each.message);
-        return;
+        return this.#remove(each);
       case "returned":
         each.state = "queued";
         each.dueAtMs = nowMs;
@@ -268,9 +290,14 @@ class MemorySpool implements Spool {
     }
   }
 
-  #drop(held: Held): void {
-    this.#messages.delete(held.stored.id);
-    this.#bytes -= held.stored.sizeBytes;
+  /** And with its last delivery the message. */
+  #remove(each: StoredDelivery): void {
+    const { message } = each;
+    this.#deliveries.delete(each.id);
+    message.deliveries.delete(each.id);
+    if (message.deliveries.size > 0) return;
+    this.#messages.delete(message.stored.id);
+    this.#bytes -= message.stored.sizeBytes;
   }
 
   #toEntry(each: StoredDelivery): QueueEntry {

@@ -3,7 +3,16 @@
  * content travels through a ring of shared memory, so a batch is a few small objects. This file holds shapes and nothing
  * else; it must not know how either side does its work.
  */
-import type { Attempt, DeliveryState, Settlement, SpoolError } from "./spool.ts";
+import type {
+  Attempt,
+  Change,
+  ChangeOutcome,
+  DeliveryState,
+  Selection,
+  Settlement,
+  SpoolError,
+  Summary,
+} from "./spool.ts";
 
 /** Content is stored in pieces of this size; what is smaller stays in main memory until the commit. */
 export const CHUNK_BYTES = 256 * 1024;
@@ -61,10 +70,27 @@ export interface ListRequest {
   readonly op: "list";
   readonly nowMs: number;
   readonly limit: number;
-  readonly afterDeliveryId: number;
-  readonly messageId?: string;
-  readonly channel?: string;
-  readonly state?: DeliveryState;
+  readonly selection: Selection;
+}
+
+export interface SummaryRequest {
+  readonly op: "summary";
+  readonly nowMs: number;
+  readonly limit: number;
+  readonly selection: Selection;
+}
+
+export interface ChangeRequest {
+  readonly op: "change";
+  readonly nowMs: number;
+  readonly ids: readonly number[];
+  readonly change: Change;
+}
+
+export interface ChangeAnswer {
+  readonly outcomes: readonly ChangeOutcome[];
+  /** Ids of messages that lost their last delivery. */
+  readonly removed: readonly string[];
 }
 
 export interface LeaseRequest {
@@ -109,7 +135,8 @@ export interface Operations {
   readonly read: { request: { op: "read"; id: string; index: number }; answer: ContentPiece | undefined };
   readonly list: { request: ListRequest; answer: readonly ListRow[] };
   readonly attempts: { request: { op: "attempts"; id: string }; answer: readonly Attempt[] };
-  readonly remove: { request: { op: "remove"; ids: readonly string[] }; answer: readonly string[] };
+  readonly change: { request: ChangeRequest; answer: ChangeAnswer };
+  readonly summary: { request: SummaryRequest; answer: Summary };
   /** Says that we live; answers who else does, or did. */
   readonly beat: { request: { op: "beat"; nowMs: number; expiresAtMs: number }; answer: readonly OwnerRow[] };
   /** Takes back what dead owners held, unless they have shown life since. */

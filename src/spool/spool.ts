@@ -126,14 +126,69 @@ export interface Attempt {
   readonly detail: string;
 }
 
+/** Deliveries for which everything that is named here holds. */
 export interface Selection {
   readonly messageId?: string;
+  /** Ids from one text to another in the order of characters, both included. */
+  readonly messageIds?: { readonly from: string; readonly to: string };
   readonly channel?: string;
   readonly state?: DeliveryState;
-  /** Default and upper bound: see `limits` in the store. */
+  readonly binding?: string;
+  /** An address or a pattern: see `isGlob`. "" is the null reverse-path. The case of ASCII letters does not count. */
+  readonly sender?: string;
+  readonly recipient?: string;
+  readonly receivedBeforeMs?: number;
+  readonly receivedAfterMs?: number;
+  /** Default and upper bound: see `selection.ts`. */
   readonly limit?: number;
   /** Continue behind this delivery. */
   readonly afterDeliveryId?: number;
+}
+
+/** What an operator does to a delivery. One that is leased is left alone, whatever the change. */
+export type Change =
+  /** Queued: kept, and attempted by nobody until it is released. */
+  | { readonly kind: "hold" }
+  /** Held: queued again, due at once. */
+  | { readonly kind: "release" }
+  /** Queued or failed: due at once. */
+  | { readonly kind: "retry" }
+  /** Queued or held: given up and kept, with an entry in its attempts. */
+  | { readonly kind: "fail"; readonly detail: string }
+  /** Gone, and with the last one its message. */
+  | { readonly kind: "remove" };
+
+/** `unsuitable`: in a state that the change is not for. `gone`: there is no such delivery any more. */
+export type ChangeOutcome = "changed" | "leased" | "unsuitable" | "gone";
+
+/** Which states a change is for. */
+export const changeable: Readonly<Record<Change["kind"], readonly DeliveryState[]>> = {
+  hold: ["queued"],
+  release: ["held"],
+  retry: ["queued", "failed"],
+  fail: ["queued", "held"],
+  remove: ["queued", "held", "failed"],
+};
+
+export type StateCounts = Readonly<Record<DeliveryState, number>>;
+
+/** The deliveries of one channel to one domain. */
+export interface SummaryGroup extends StateCounts {
+  readonly channel: string;
+  /** In lower case; "" for recipients without one. */
+  readonly domain: string;
+  /** When the message that was stored first was received. */
+  readonly oldestAtMs: number;
+  /** The first of those queued; absent when none is. */
+  readonly nextDueAtMs?: number;
+}
+
+export interface Summary {
+  /** The largest first. */
+  readonly groups: readonly SummaryGroup[];
+  /** Of all groups, those beyond the limit included. */
+  readonly groupCount: number;
+  readonly total: StateCounts;
 }
 
 export interface Spool extends AsyncDisposable {
@@ -157,8 +212,10 @@ export interface Spool extends AsyncDisposable {
   list(selection: Selection): Promise<readonly QueueEntry[]>;
   /** Failed attempts of the deliveries a message still has, oldest first. */
   attempts(messageId: string): Promise<readonly Attempt[]>;
-  /** Removes messages with all their deliveries, whatever their state; returns the ids that existed. */
-  remove(messageIds: readonly string[]): Promise<readonly string[]>;
+  /** Changes deliveries, all in one piece, and says what became of each. Ask for some thousands at a time at most. */
+  change(deliveryIds: readonly number[], change: Change): Promise<readonly ChangeOutcome[]>;
+  /** Counts the deliveries of a selection, whose limit is the number of groups. Looks at each of them. */
+  summary(selection: Selection): Promise<Summary>;
   /** Why nothing can be accepted just now (disk nearly full, store broken), or undefined. Cheap: called for each transaction. */
   refusal(): SpoolError | undefined;
 }

@@ -6,10 +6,12 @@
 import type { Log } from "../observe/log.ts";
 import type { Clock, Files, Processes, ProcessIdentity, WorkerPort, Workers } from "../runtime/runtime.ts";
 import { FileError } from "../runtime/runtime.ts";
-import type { ContentPiece, LeaseRow, ListRequest, ListRow, OwnerRow, StoredRow } from "./protocol.ts";
+import type { ContentPiece, LeaseRow, ListRow, OwnerRow, StoredRow } from "./protocol.ts";
 import { boundedDetail, listLimit } from "./selection.ts";
 import type {
   Attempt,
+  Change,
+  ChangeOutcome,
   Draft,
   Lease,
   NewDelivery,
@@ -18,6 +20,7 @@ import type {
   Settlement,
   Spool,
   StoredMessage,
+  Summary,
 } from "./spool.ts";
 import { SpoolError } from "./spool.ts";
 import { type DraftHost, SqliteDraft } from "./sqlite_draft.ts";
@@ -228,17 +231,8 @@ class SqliteSpool implements Spool {
   }
 
   async list(selection: Selection): Promise<readonly QueueEntry[]> {
-    const { messageId, channel, state } = selection;
-    const request: ListRequest = {
-      op: "list",
-      nowMs: this.#nowMs(),
-      limit: listLimit(selection),
-      afterDeliveryId: selection.afterDeliveryId ?? 0,
-      ...(messageId === undefined ? {} : { messageId }),
-      ...(channel === undefined ? {} : { channel }),
-      ...(state === undefined ? {} : { state }),
-    };
-    const rows = await this.#link.request<"list">(request);
+    const limit = listLimit(selection);
+    const rows = await this.#link.request<"list">({ op: "list", nowMs: this.#nowMs(), limit, selection });
     return rows.map(toEntry);
   }
 
@@ -246,10 +240,25 @@ class SqliteSpool implements Spool {
     return this.#link.request<"attempts">({ op: "attempts", id: messageId });
   }
 
-  async remove(messageIds: readonly string[]): Promise<readonly string[]> {
-    if (messageIds.length === 0) return [];
-    for (const id of messageIds) this.#forget(id);
-    return await this.#link.request<"remove">({ op: "remove", ids: messageIds });
+  async change(deliveryIds: readonly number[], change: Change): Promise<readonly ChangeOutcome[]> {
+    if (deliveryIds.length === 0) return [];
+    const { outcomes, removed } = await this.#link.request<"change">({
+      op: "change",
+      nowMs: this.#nowMs(),
+      ids: deliveryIds,
+      change: change.kind === "fail" ? { ...change, detail: boundedDetail(change.detail) } : change,
+    });
+    for (const id of removed) this.#forget(id);
+    return outcomes;
+  }
+
+  summary(selection: Selection): Promise<Summary> {
+    return this.#link.request<"summary">({
+      op: "summary",
+      nowMs: this.#nowMs(),
+      limit: listLimit(selection),
+      selection,
+    });
   }
 
   refusal(): SpoolError | undefined {

@@ -2,39 +2,30 @@
  * Carries out the requests of the main thread on the SQLite file, one at a time, inside whatever transaction is open.
  * It must not know when transactions begin and end (`group_commit.ts` does), nor of clocks: times come with requests.
  */
-import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import type {
   CommitRequest,
   ContentPiece,
   LeaseRequest,
   LeaseRow,
-  ListRequest,
-  ListRow,
   Operations,
   OwnerRow,
   Payload,
   Request,
   SettleRequest,
 } from "./protocol.ts";
-import type { Attempt, DeliveryState } from "./spool.ts";
 import { SpoolError } from "./spool.ts";
-
-const QUEUED = 0;
-const LEASED = 1;
-const HELD = 2;
-const FAILED = 3;
-const STATES: readonly DeliveryState[] = ["queued", "leased", "held", "failed"];
+import { FAILED, HELD, LEASED, QUEUE_SQL, QUEUED, SqliteQueue, STORED } from "./sqlite_queue.ts";
+import { type Row, Statements } from "./sqlite_statements.ts";
 
 /** Keys are reserved from the file in blocks: few writes, and two processes still never use the same one. */
 const KEY_BLOCK = 4096;
 /** `chunk.key` = draft * this + index: room for 256 GiB a message. */
 const CHUNKS_PER_DRAFT = 2 ** 20;
 
-const STORED = `d.id AS id, d.attempts AS attempts, d.channel AS channel, d.record AS record, m.id AS message,
-  m.received_ms AS receivedAtMs, m.size AS sizeBytes, m.envelope AS envelope`;
-
 /** The SQL, in one place, so that tests can ask SQLite how it would go about it. */
 export const SQL = {
+  ...QUEUE_SQL,
   insertMessage: `INSERT OR IGNORE INTO message (key, id, received_ms, size, deliveries, draft, chunks, envelope, tail)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   insertDelivery: `INSERT INTO delivery (id, message, state, due_ms, owner, token, attempts, channel, record)
@@ -47,23 +38,12 @@ export const SQL = {
     WHERE channel = ? AND state <= 1 ORDER BY due_ms LIMIT 1`,
   take: "UPDATE delivery SET state = 1, due_ms = ?, owner = ?, token = ? WHERE id = ?",
   leased: "SELECT message, attempts FROM delivery WHERE id = ? AND token = ?",
-  deleteDelivery: "DELETE FROM delivery WHERE id = ?",
-  deleteAttempts: "DELETE FROM attempt WHERE delivery = ?",
   deleteSettledMessage: `DELETE FROM message WHERE key = ?1 AND NOT EXISTS
     (SELECT 1 FROM delivery d WHERE d.id >= ?1 AND d.id < ?1 + message.deliveries) RETURNING draft, chunks`,
-  release: `UPDATE delivery SET state = ?, due_ms = ?, owner = NULL, token = NULL, attempts = ?,
-    detail = coalesce(?, detail) WHERE id = ?`,
-  insertAttempt: "INSERT OR REPLACE INTO attempt (delivery, number, at_ms, kind, detail) VALUES (?, ?, ?, ?, ?)",
   renew: "UPDATE delivery SET due_ms = ? WHERE id = ? AND token = ?",
   takeBack: `UPDATE delivery INDEXED BY delivery_due SET state = 0, due_ms = ?, owner = NULL, token = NULL
     WHERE owner = ? AND state <= 1`,
-  findMessage: "SELECT key, deliveries, draft, chunks FROM message WHERE id = ?",
   content: `SELECT draft, chunks, CASE WHEN chunks <= ? THEN tail END AS tail FROM message WHERE id = ?`,
-  deleteMessage: "DELETE FROM message WHERE key = ?",
-  deleteMessageDeliveries: "DELETE FROM delivery WHERE id >= ? AND id < ?",
-  deleteMessageAttempts: "DELETE FROM attempt WHERE delivery >= ? AND delivery < ?",
-  attempts: `SELECT delivery AS deliveryId, at_ms AS atMs, kind, detail FROM attempt
-    WHERE delivery >= ? AND delivery < ? ORDER BY at_ms, delivery, number`,
   insertDraft: "INSERT INTO draft (id, owner, chunks) VALUES (?, ?, 1)",
   growDraft: "UPDATE draft SET chunks = chunks + 1 WHERE id = ? AND owner = ? AND chunks = ?",
   insertChunk: "INSERT INTO chunk (key, bytes) VALUES (?, ?)",
@@ -89,9 +69,9 @@ export const SQL = {
 export class SqliteStore {
   /** There may be chunks that belong to nothing; `sweep` until it says there are none. */
   orphans = true;
-  readonly #database: DatabaseSync;
   readonly #ring: Uint8Array;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #sql: Statements;
+  readonly #queue: SqliteQueue;
   /** From the main thread's number of a draft to its id in the file. */
   readonly #drafts = new Map<number, number>();
   /** Drafts that end with the transaction that is open, if that is committed. */
@@ -102,16 +82,17 @@ export class SqliteStore {
   #endOfKeys = 0;
 
   constructor(database: DatabaseSync, ring: Uint8Array) {
-    this.#database = database;
     this.#ring = ring;
+    this.#sql = new Statements(database);
+    this.#queue = new SqliteQueue(this.#sql, (message) => this.#orphanChunks(message));
   }
 
   /** Enters this spool into the list of owners; answers its id. */
   register(identity: string, expiresAtMs: number): number {
     this.#owner = this.#keys(1);
     this.#identity = identity;
-    this.#run(SQL.insertOwner, this.#owner, identity, expiresAtMs);
-    this.#run(SQL.orphanLostDrafts);
+    this.#sql.run(SQL.insertOwner, this.#owner, identity, expiresAtMs);
+    this.#sql.run(SQL.orphanLostDrafts);
     return this.#owner;
   }
 
@@ -141,7 +122,7 @@ export class SqliteStore {
         return this.#lease(request);
       case "renew":
         for (const { deliveryId, token } of request.leases) {
-          this.#run(SQL.renew, request.untilMs, deliveryId, Number(token));
+          this.#sql.run(SQL.renew, request.untilMs, deliveryId, Number(token));
         }
         return undefined;
       case "due":
@@ -149,11 +130,13 @@ export class SqliteStore {
       case "read":
         return this.#read(request.id, request.index);
       case "list":
-        return this.#list(request);
+        return this.#queue.list(request);
       case "attempts":
-        return this.#attempts(request.id);
-      case "remove":
-        return request.ids.filter((id) => this.#remove(id));
+        return this.#queue.attempts(request.id);
+      case "summary":
+        return this.#queue.summary(request);
+      case "change":
+        return this.#queue.change(request);
       case "discard":
         return this.#discard(request.draft);
       case "beat":
@@ -162,7 +145,7 @@ export class SqliteStore {
         return this.#bury(request.owners, request.nowMs);
       case "close":
         this.#giveBack(this.#owner, request.nowMs);
-        this.#run(SQL.deleteOwner, this.#owner, Number.MAX_SAFE_INTEGER);
+        this.#sql.run(SQL.deleteOwner, this.#owner, Number.MAX_SAFE_INTEGER);
         return undefined;
     }
   }
@@ -171,16 +154,16 @@ export class SqliteStore {
   sweep(limit: number): void {
     let left = limit;
     while (left > 0) {
-      const draft = this.#get(SQL.orphan);
+      const draft = this.#sql.get(SQL.orphan);
       if (draft === undefined) {
         this.orphans = false;
         return;
       }
       const id = Number(draft["id"]);
       let chunks = Number(draft["chunks"]);
-      for (; chunks > 0 && left > 0; left--) this.#run(SQL.deleteChunk, id * CHUNKS_PER_DRAFT + --chunks);
-      if (chunks > 0) this.#run(SQL.shrinkDraft, chunks, id);
-      else this.#run(SQL.deleteDraft, id);
+      for (; chunks > 0 && left > 0; left--) this.#sql.run(SQL.deleteChunk, id * CHUNKS_PER_DRAFT + --chunks);
+      if (chunks > 0) this.#sql.run(SQL.shrinkDraft, chunks, id);
+      else this.#sql.run(SQL.deleteDraft, id);
     }
   }
 
@@ -189,7 +172,7 @@ export class SqliteStore {
     let draft: number | null = null;
     if (request.draft !== undefined) draft = this.#adopt(request.draft, chunks);
     const key = this.#keys(deliveries.length);
-    const { changes } = this.#run(
+    const { changes } = this.#sql.run(
       SQL.insertMessage,
       key,
       request.id,
@@ -202,7 +185,7 @@ export class SqliteStore {
       this.#bytes(request.tail),
     );
     if (changes === 0) {
-      if (draft !== null) this.#run(SQL.insertOrphan, draft, chunks);
+      if (draft !== null) this.#sql.run(SQL.insertOrphan, draft, chunks);
       this.orphans ||= draft !== null;
       throw new SpoolError(`Cannot store message "${request.id}": the spool has one of that id already`, "broken");
     }
@@ -211,9 +194,9 @@ export class SqliteStore {
       // Ids are never reused, so the id itself serves as the token of the first lease.
       if (claimUntilMs === undefined || held === true) {
         const state = held === true ? HELD : QUEUED;
-        this.#run(SQL.insertDelivery, id, key, state, request.nowMs, null, null, channel, record);
+        this.#sql.run(SQL.insertDelivery, id, key, state, request.nowMs, null, null, channel, record);
       } else {
-        this.#run(SQL.insertDelivery, id, key, LEASED, claimUntilMs, this.#owner, id, channel, record);
+        this.#sql.run(SQL.insertDelivery, id, key, LEASED, claimUntilMs, this.#owner, id, channel, record);
       }
     }
     return key;
@@ -222,7 +205,7 @@ export class SqliteStore {
   /** Makes a draft's chunks those of a message. */
   #adopt(number: number, chunks: number): number {
     const draft = this.#drafts.get(number);
-    if (draft !== undefined && this.#run(SQL.adoptDraft, draft, this.#owner, chunks).changes === 1) {
+    if (draft !== undefined && this.#sql.run(SQL.adoptDraft, draft, this.#owner, chunks).changes === 1) {
       this.#ending.push(number);
       return draft;
     }
@@ -237,26 +220,26 @@ export class SqliteStore {
     if (request.index === 0) {
       draft = this.#keys(1);
       this.#drafts.set(request.draft, draft);
-      this.#run(SQL.insertDraft, draft, this.#owner);
-    } else if (draft === undefined || this.#run(SQL.growDraft, draft, this.#owner, request.index).changes !== 1) {
+      this.#sql.run(SQL.insertDraft, draft, this.#owner);
+    } else if (draft === undefined || this.#sql.run(SQL.growDraft, draft, this.#owner, request.index).changes !== 1) {
       throw new SpoolError("Cannot go on with a message: what was written before is gone", "broken");
     }
-    this.#run(SQL.insertChunk, draft * CHUNKS_PER_DRAFT + request.index, this.#bytes(request.bytes));
+    this.#sql.run(SQL.insertChunk, draft * CHUNKS_PER_DRAFT + request.index, this.#bytes(request.bytes));
   }
 
   #discard(number: number): undefined {
     const draft = this.#drafts.get(number);
     if (draft === undefined) return;
     this.#ending.push(number);
-    if (this.#run(SQL.orphanDraft, draft).changes === 1) this.orphans = true;
+    if (this.#sql.run(SQL.orphanDraft, draft).changes === 1) this.orphans = true;
   }
 
   #lease(request: LeaseRequest): readonly LeaseRow[] {
     const sql = request.ignoreBackoff ? SQL.dueOrBackingOff : SQL.due;
-    const rows = this.#all(sql, request.channel, request.nowMs, request.limit);
+    const rows = this.#sql.all(sql, request.channel, request.nowMs, request.limit);
     let token = rows.length === 0 ? 0 : this.#keys(rows.length);
     return rows.map((row) => {
-      this.#run(SQL.take, request.untilMs, this.#owner, token, row["id"]!);
+      this.#sql.run(SQL.take, request.untilMs, this.#owner, token, row["id"]!);
       return { ...row, token: String(token++) } as unknown as LeaseRow;
     });
   }
@@ -264,7 +247,7 @@ export class SqliteStore {
   #settle(request: SettleRequest): readonly number[] {
     const stale: number[] = [];
     for (const { deliveryId, token, settlement } of request.settlements) {
-      const row = this.#get(SQL.leased, deliveryId, Number(token));
+      const row = this.#sql.get(SQL.leased, deliveryId, Number(token));
       if (row === undefined) {
         stale.push(deliveryId);
         continue;
@@ -272,19 +255,19 @@ export class SqliteStore {
       const attempts = Number(row["attempts"]);
       switch (settlement.kind) {
         case "done":
-          this.#run(SQL.deleteDelivery, deliveryId);
-          if (attempts > 0) this.#run(SQL.deleteAttempts, deliveryId);
+          this.#sql.run(SQL.deleteDelivery, deliveryId);
+          if (attempts > 0) this.#sql.run(SQL.deleteAttempts, deliveryId);
           this.#removeSettled(row["message"]!);
           break;
         case "returned":
-          this.#run(SQL.release, QUEUED, request.nowMs, attempts, null, deliveryId);
+          this.#sql.run(SQL.release, QUEUED, request.nowMs, attempts, null, deliveryId);
           break;
         case "retry":
         case "failed": {
           const { kind, detail } = settlement;
           const [state, dueMs] = kind === "retry" ? [QUEUED, settlement.dueAtMs] : [FAILED, request.nowMs];
-          this.#run(SQL.release, state, dueMs, attempts + 1, detail, deliveryId);
-          this.#run(SQL.insertAttempt, deliveryId, attempts + 1, request.nowMs, kind, detail);
+          this.#sql.run(SQL.release, state, dueMs, attempts + 1, detail, deliveryId);
+          this.#sql.run(SQL.insertAttempt, deliveryId, attempts + 1, request.nowMs, kind, detail);
         }
       }
     }
@@ -292,102 +275,48 @@ export class SqliteStore {
   }
 
   #removeSettled(key: SQLInputValue): void {
-    const removed = this.#get(SQL.deleteSettledMessage, key);
+    const removed = this.#sql.get(SQL.deleteSettledMessage, key);
     if (removed !== undefined) this.#orphanChunks(removed);
   }
 
   /** The chunks of a removed message become a draft without owner, for `sweep`. */
-  #orphanChunks(message: Record<string, SQLOutputValue>): void {
+  #orphanChunks(message: Row): void {
     if (message["draft"] === null) return;
-    this.#run(SQL.insertOrphan, message["draft"]!, message["chunks"]!);
+    this.#sql.run(SQL.insertOrphan, message["draft"]!, message["chunks"]!);
     this.orphans = true;
   }
 
   #nextDue(channels: readonly string[]): readonly (readonly [string, number])[] {
     const due: (readonly [string, number])[] = [];
     for (const channel of channels) {
-      const row = this.#get(SQL.nextDue, channel);
+      const row = this.#sql.get(SQL.nextDue, channel);
       if (row !== undefined) due.push([channel, Number(row["due"])]);
     }
     return due;
   }
 
   #read(id: string, index: number): ContentPiece | undefined {
-    const row = this.#get(SQL.content, index, id);
+    const row = this.#sql.get(SQL.content, index, id);
     if (row === undefined) return undefined;
     const chunks = Number(row["chunks"]);
     if (index >= chunks) return { bytes: row["tail"] as Uint8Array<ArrayBuffer>, last: true };
-    const chunk = this.#get(SQL.chunk, Number(row["draft"]) * CHUNKS_PER_DRAFT + index);
+    const chunk = this.#sql.get(SQL.chunk, Number(row["draft"]) * CHUNKS_PER_DRAFT + index);
     if (chunk === undefined) throw new SpoolError(`Cannot read message "${id}": a part of it is missing`, "broken");
     return { bytes: chunk["bytes"] as Uint8Array<ArrayBuffer>, last: false };
   }
 
-  #list(request: ListRequest): readonly ListRow[] {
-    const conditions = ["d.id > ?"];
-    const values: SQLInputValue[] = [request.afterDeliveryId];
-    if (request.messageId !== undefined) {
-      const message = this.#get(SQL.findMessage, request.messageId);
-      if (message === undefined) return [];
-      conditions.push("d.id >= ?", "d.id < ?");
-      values.push(Number(message["key"]), Number(message["key"]) + Number(message["deliveries"]));
-    }
-    if (request.channel !== undefined) {
-      conditions.push("d.channel = ?");
-      values.push(request.channel);
-    }
-    // A lease that ran out is due again: it is shown as what it is, queued.
-    const expired = `d.due_ms <= ${Math.floor(request.nowMs)}`;
-    switch (request.state) {
-      case "queued":
-        conditions.push(`(d.state = 0 OR (d.state = 1 AND ${expired}))`);
-        break;
-      case "leased":
-        conditions.push(`d.state = 1 AND NOT ${expired}`);
-        break;
-      case "held":
-        conditions.push("d.state >= 2 AND d.state = 2");
-        break;
-      case "failed":
-        conditions.push("d.state >= 2 AND d.state = 3");
-    }
-    const sql = `SELECT ${STORED}, CASE WHEN d.state = 1 AND ${expired} THEN 0 ELSE d.state END AS state,
-      d.due_ms AS dueAtMs, d.detail AS detail FROM delivery d CROSS JOIN message m ON m.key = d.message
-      WHERE ${conditions.join(" AND ")} ORDER BY d.id LIMIT ?`;
-    const rows = this.#database.prepare(sql).all(...values, request.limit);
-    return rows.map((row) => ({ ...row, state: STATES[Number(row["state"])] }) as unknown as ListRow);
-  }
-
-  #attempts(id: string): readonly Attempt[] {
-    const message = this.#get(SQL.findMessage, id);
-    if (message === undefined) return [];
-    const key = Number(message["key"]);
-    return this.#all(SQL.attempts, key, key + Number(message["deliveries"])) as unknown as readonly Attempt[];
-  }
-
-  #remove(id: string): boolean {
-    const message = this.#get(SQL.findMessage, id);
-    if (message === undefined) return false;
-    const key = Number(message["key"]);
-    const end = key + Number(message["deliveries"]);
-    this.#run(SQL.deleteMessageAttempts, key, end);
-    this.#run(SQL.deleteMessageDeliveries, key, end);
-    this.#run(SQL.deleteMessage, key);
-    this.#orphanChunks(message);
-    return true;
-  }
-
   #beat(expiresAtMs: number): readonly OwnerRow[] {
     // Whoever slept so long that others took its leases back comes in again as if new.
-    if (this.#run(SQL.beat, expiresAtMs, this.#owner).changes === 0) {
-      this.#run(SQL.insertOwner, this.#owner, this.#identity, expiresAtMs);
+    if (this.#sql.run(SQL.beat, expiresAtMs, this.#owner).changes === 0) {
+      this.#sql.run(SQL.insertOwner, this.#owner, this.#identity, expiresAtMs);
     }
-    return this.#all(SQL.others, this.#owner) as unknown as readonly OwnerRow[];
+    return this.#sql.all(SQL.others, this.#owner) as unknown as readonly OwnerRow[];
   }
 
   #bury(owners: readonly OwnerRow[], nowMs: number): { leases: number; drafts: number } {
     const sum = { leases: 0, drafts: 0 };
     for (const { id, expiresAtMs } of owners) {
-      if (this.#run(SQL.deleteOwner, id, expiresAtMs).changes === 0) continue;
+      if (this.#sql.run(SQL.deleteOwner, id, expiresAtMs).changes === 0) continue;
       const { leases, drafts } = this.#giveBack(id, nowMs);
       sum.leases += leases;
       sum.drafts += drafts;
@@ -397,8 +326,8 @@ export class SqliteStore {
 
   /** What an owner held is anybody's again. */
   #giveBack(owner: number, nowMs: number): { leases: number; drafts: number } {
-    const leases = Number(this.#run(SQL.takeBack, nowMs, owner).changes);
-    const drafts = Number(this.#run(SQL.orphanDrafts, owner).changes);
+    const leases = Number(this.#sql.run(SQL.takeBack, nowMs, owner).changes);
+    const drafts = Number(this.#sql.run(SQL.orphanDrafts, owner).changes);
     this.orphans ||= drafts > 0;
     return { leases, drafts };
   }
@@ -407,7 +336,7 @@ export class SqliteStore {
   #keys(count: number): number {
     if (this.#nextKey + count > this.#endOfKeys) {
       const block = Math.max(KEY_BLOCK, count);
-      this.#endOfKeys = Number(this.#get(SQL.reserve, block)?.["next"]);
+      this.#endOfKeys = Number(this.#sql.get(SQL.reserve, block)?.["next"]);
       this.#nextKey = this.#endOfKeys - block;
     }
     const first = this.#nextKey;
@@ -417,26 +346,5 @@ export class SqliteStore {
 
   #bytes(payload: Payload): Uint8Array {
     return payload instanceof Uint8Array ? payload : this.#ring.subarray(payload.at, payload.at + payload.size);
-  }
-
-  #statement(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
-
-  #run(sql: string, ...values: SQLInputValue[]): { changes: number | bigint } {
-    return this.#statement(sql).run(...values);
-  }
-
-  #get(sql: string, ...values: SQLInputValue[]): Record<string, SQLOutputValue> | undefined {
-    return this.#statement(sql).get(...values);
-  }
-
-  #all(sql: string, ...values: SQLInputValue[]): Record<string, SQLOutputValue>[] {
-    return this.#statement(sql).all(...values);
   }
 }

@@ -60,7 +60,7 @@ const wrong: readonly (readonly [readonly string[], RegExp])[] = [
   [["queue", "list", "--limit", "-1"], /^smtpd: .*"-1" is invalid/],
   [["queue", "list", "--state", "lost"], /^smtpd: .*Allowed choices are queued, leased, held, failed\./],
   [["queue", "show"], /^smtpd: Missing required argument "id"\. See "smtpd queue show --help"\.\n$/],
-  [["queue", "remove"], /^smtpd: Missing required argument "id"\. See "smtpd queue remove --help"\.\n$/],
+  [["queue", "remove"], /^smtpd: Say what to remove: ids, .* See "smtpd queue remove --help"\n$/],
 ];
 
 for (const [args, expected] of wrong) {

@@ -1,7 +1,8 @@
-/** `smtpd queue`: tables for people, JSON for machines, paging, ids that do not exist. */
+/** `smtpd queue list` and `show`: tables for people, JSON for machines, paging, ids that do not exist. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { queueList, queueRemove, queueShow } from "../../src/cli/queue.ts";
+import { queueList } from "../../src/cli/queue_list.ts";
+import { queueShow } from "../../src/cli/queue_show.ts";
 import type { QueueEntry, Selection, Spool } from "../../src/spool/spool.ts";
 import { commandLine } from "./command_line.ts";
 
@@ -32,13 +33,14 @@ function entry(deliveryId: number, changes: Partial<QueueEntry> = {}): QueueEntr
 /** Just enough of a spool; `pages` counts the calls of `list`. */
 function spoolOf(all: readonly QueueEntry[]) {
   const selections: Selection[] = [];
-  const removed: string[] = [];
-  const spool: Pick<Spool, "list" | "attempts" | "remove"> = {
+  const spool: Pick<Spool, "list" | "attempts"> = {
     list(selection) {
       selections.push(selection);
       const after = selection.afterDeliveryId ?? 0;
       const found = all.filter((each) =>
-        each.deliveryId > after && (selection.messageId === undefined || each.message.id === selection.messageId)
+        each.deliveryId > after && (selection.messageId === undefined || each.message.id === selection.messageId) &&
+        (selection.messageIds === undefined ||
+          each.message.id >= selection.messageIds.from && each.message.id <= selection.messageIds.to)
       );
       return Promise.resolve(found.slice(0, Math.min(selection.limit ?? 1000, 1000)));
     },
@@ -52,13 +54,8 @@ function spoolOf(all: readonly QueueEntry[]) {
             detail: "451 4.3.0 busy\x07\x9b",
           })),
       ),
-    remove(ids) {
-      const known = ids.filter((id) => all.some((each) => each.message.id === id));
-      removed.push(...known);
-      return Promise.resolve(known);
-    },
   };
-  return { spool: spool as Spool, selections, removed };
+  return { spool: spool as Spool, selections };
 }
 
 test("queue list: an aligned table with relative times, the last error below its delivery, controls visible", async () => {
@@ -67,7 +64,7 @@ test("queue list: an aligned table with relative times, the last error below its
     entry(2, { state: "failed", attempts: 12, lastDetail: "550 no\r\nsuch user", dueAtMs: nowMs - 5000 }),
   ]);
   const { runtime, out, err } = commandLine([], { nowMs });
-  assert.equal(await queueList(runtime, spool, {}), 0);
+  assert.equal(await queueList(runtime, spool, [], {}), 0);
   assert.equal(err(), "");
   assert.deepEqual(out().split("\n"), [
     "MESSAGE  STATE   TRIES  DUE    RECEIVED     SIZE  CHANNEL  FROM               TO",
@@ -81,7 +78,7 @@ test("queue list: an aligned table with relative times, the last error below its
 test("queue list: the selection is handed to the spool, and an empty answer says so on stderr only", async () => {
   const { spool, selections } = spoolOf([]);
   const { runtime, out, err } = commandLine([], { nowMs });
-  assert.equal(await queueList(runtime, spool, { channel: "archive", state: "held", limit: 5 }), 0);
+  assert.equal(await queueList(runtime, spool, [], { channel: "archive", state: "held", limit: 5 }), 0);
   assert.deepEqual(selections, [{ limit: 6, channel: "archive", state: "held" }]);
   assert.equal(out(), "");
   assert.match(err(), /Nothing in the queue matches/);
@@ -90,11 +87,11 @@ test("queue list: the selection is handed to the spool, and an empty answer says
 test("queue list: a table stops at its limit and says that more follow; exactly the limit says nothing", async () => {
   const all = Array.from({ length: 150 }, (_, at) => entry(at + 1));
   const cut = commandLine([], { nowMs });
-  await queueList(cut.runtime, spoolOf(all).spool, {});
+  await queueList(cut.runtime, spoolOf(all).spool, [], {});
   assert.equal(cut.out().trim().split("\n").length, 101);
   assert.match(cut.err(), /These are the first 100\. More follow/);
   const whole = commandLine([], { nowMs });
-  await queueList(whole.runtime, spoolOf(all).spool, { limit: 150 });
+  await queueList(whole.runtime, spoolOf(all).spool, [], { limit: 150 });
   assert.equal(whole.out().trim().split("\n").length, 151);
   assert.equal(whole.err(), "");
 });
@@ -103,7 +100,7 @@ test("queue list --json: everything, page by page, as one array", async () => {
   const all = Array.from({ length: 2500 }, (_, at) => entry(at + 1));
   const { spool } = spoolOf(all);
   const { runtime, out } = commandLine([], { nowMs });
-  assert.equal(await queueList(runtime, spool, { json: true }), 0);
+  assert.equal(await queueList(runtime, spool, [], { json: true }), 0);
   const list = JSON.parse(out());
   assert.equal(list.length, 2500);
   assert.deepEqual(new Set(list.map((each: { delivery: number }) => each.delivery)).size, 2500);
@@ -123,10 +120,10 @@ test("queue list --json: everything, page by page, as one array", async () => {
     session: "s1",
   });
   const limited = commandLine([], { nowMs });
-  await queueList(limited.runtime, spool, { json: true, limit: 3 });
+  await queueList(limited.runtime, spool, [], { json: true, limit: 3 });
   assert.equal(JSON.parse(limited.out()).length, 3);
   const none = commandLine([], { nowMs });
-  await queueList(none.runtime, spoolOf([]).spool, { json: true });
+  await queueList(none.runtime, spoolOf([]).spool, [], { json: true });
   assert.deepEqual(JSON.parse(none.out()), []);
 });
 
@@ -152,17 +149,4 @@ test("queue show: an unknown id is told on stderr and ends with 1, the others ar
   assert.equal(await queueShow(runtime, spool, ["nope\x1b", "m1", "m1"], {}), 1);
   assert.equal(out().match(/^m1$/gm)?.length, 1);
   assert.equal(err(), 'smtpd: There is no message "nope\\x1b" in the queue.\n');
-});
-
-test("queue remove: says what it removed and what did not exist, exit 1 only for the latter", async () => {
-  const all = [entry(1), entry(3)];
-  const text = commandLine([], { nowMs });
-  const first = spoolOf(all);
-  assert.equal(await queueRemove(text.runtime, first.spool, ["m1", "m9", "m1"], {}), 1);
-  assert.deepEqual(first.removed, ["m1"]);
-  assert.equal(text.out(), "Removed m1\n");
-  assert.equal(text.err(), 'smtpd: There is no message "m9" in the queue.\n');
-  const json = commandLine([], { nowMs });
-  assert.equal(await queueRemove(json.runtime, spoolOf(all).spool, ["m1", "m2"], { json: true }), 0);
-  assert.deepEqual(JSON.parse(json.out()), { removed: ["m1", "m2"], missing: [] });
 });

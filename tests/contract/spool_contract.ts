@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Lease, Selection, Settlement, Spool } from "../../src/spool/spool.ts";
 import { SpoolError } from "../../src/spool/spool.ts";
+import { changing, counting, selecting } from "./spool_queue_contract.ts";
 import { contentOf, delivery, envelope, message, noise, store, TestClock, writeAll } from "../spool/fixture.ts";
 
 /** A store under test and, where several may share it, a way to open it once more. */
@@ -12,6 +13,11 @@ export interface SpoolFixture extends AsyncDisposable {
 }
 
 export type OpenFixture = (clock: TestClock) => Promise<SpoolFixture>;
+
+export type Check = (
+  what: string,
+  body: (spool: Spool, clock: TestClock, fixture: SpoolFixture) => Promise<void>,
+) => void;
 
 const RETRY_MS = 60_000;
 
@@ -27,10 +33,7 @@ function coded(code: SpoolError["code"]): (error: unknown) => boolean {
 
 /** Calls the suite for one store. */
 export function spoolContract(name: string, open: OpenFixture): void {
-  const check = (
-    what: string,
-    body: (spool: Spool, clock: TestClock, fixture: SpoolFixture) => Promise<void>,
-  ): void => {
+  const check: Check = (what, body) => {
     test(`${name}: ${what}`, async () => {
       const clock = new TestClock();
       await using fixture = await open(clock);
@@ -41,10 +44,11 @@ export function spoolContract(name: string, open: OpenFixture): void {
   leasing(check);
   settling(check);
   looking(check);
+  selecting(check);
+  changing(check);
+  counting(check);
   sharing(check);
 }
-
-type Check = (what: string, body: (spool: Spool, clock: TestClock, fixture: SpoolFixture) => Promise<void>) => void;
 
 function storing(check: Check): void {
   check("content comes back as it was written, whatever its size and pieces", async (spool) => {
@@ -334,25 +338,6 @@ function looking(check: Check): void {
     await store(spool, "x", message(Array.from({ length: 10_050 }, () => delivery())));
     assert.equal((await spool.list({})).length, 100);
     assert.equal((await spool.list({ limit: 1_000_000 })).length, 10_000);
-  });
-
-  check("remove takes messages away in any state and tells which there were", async (spool) => {
-    const leased = message([delivery("a"), delivery("b")]);
-    const [lease] = await store(spool, noise(600_000), leased, 1000);
-    const queued = message();
-    await store(spool, "x", queued);
-    const kept = message();
-    await store(spool, "kept", kept);
-    await settleOne(spool, lease!, { kind: "failed", detail: "550" });
-    assert.deepEqual(await spool.remove([leased.id, "unknown", queued.id, queued.id]), [leased.id, queued.id]);
-    assert.deepEqual((await spool.list({})).map((entry) => entry.message.id), [kept.id]);
-    await assert.rejects(contentOf(spool, leased.id), coded("gone"));
-    assert.deepEqual(await spool.attempts(leased.id), []);
-    await settleOne(spool, lease!, done);
-    assert.deepEqual(await spool.remove([]), []);
-    // Its id is free again.
-    await store(spool, "new", leased);
-    assert.equal(new TextDecoder().decode(await contentOf(spool, leased.id)), "new");
   });
 
   check("content of an unknown message is gone", async (spool) => {

@@ -144,7 +144,11 @@ export class WatchingSpool implements Spool {
     throw new Error("Not part of this spool");
   }
 
-  remove(): Promise<readonly string[]> {
+  change(): Promise<readonly never[]> {
+    throw new Error("Not part of this spool");
+  }
+
+  summary(): Promise<never> {
     throw new Error("Not part of this spool");
   }
 

@@ -10,7 +10,15 @@ import { nodeFiles } from "../../src/runtime/node_files.ts";
 import { nodeProcesses } from "../../src/runtime/processes.ts";
 import type { Clock, Stdio } from "../../src/runtime/runtime.ts";
 import { webWorkers } from "../../src/runtime/workers.ts";
-import type { Draft, Envelope, Lease, NewDelivery, NewMessage, Spool } from "../../src/spool/spool.ts";
+import type {
+  CommittedDelivery,
+  Draft,
+  Envelope,
+  Lease,
+  NewDelivery,
+  NewMessage,
+  Spool,
+} from "../../src/spool/spool.ts";
 import { openSqliteSpool, type SqliteOptions, type SqliteRuntime } from "../../src/spool/sqlite.ts";
 
 /** A clock whose time of day moves only when a test says so. */
@@ -78,7 +86,7 @@ export function delivery(channel = "archive", recipient = "user@example.com"): N
 
 let messages = 0;
 
-export function message(deliveries: readonly NewDelivery[] = [delivery()], id?: string): NewMessage {
+export function message(deliveries: readonly CommittedDelivery[] = [delivery()], id?: string): NewMessage {
   return { id: id ?? `m${String(++messages).padStart(8, "0")}`, receivedAtMs: 1_700_000_000_123, envelope, deliveries };
 }
 
@@ -115,6 +123,14 @@ export async function contentOf(spool: Spool, messageId: string): Promise<Uint8A
     at += piece.length;
   }
   return all;
+}
+
+/** Removes messages with all their deliveries. */
+export async function removeMessages(spool: Spool, messageIds: readonly string[]): Promise<void> {
+  for (const messageId of messageIds) {
+    const entries = await spool.list({ messageId, limit: 1000 });
+    await spool.change(entries.map(({ deliveryId }) => deliveryId), { kind: "remove" });
+  }
 }
 
 /** Bytes that repeat only after a long while, so that a lost, doubled or moved piece is noticed. */

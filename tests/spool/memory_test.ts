@@ -5,7 +5,7 @@ import { silentLog } from "../../src/observe/log.ts";
 import { openMemorySpool } from "../../src/spool/memory.ts";
 import { SpoolError } from "../../src/spool/spool.ts";
 import { spoolContract } from "../contract/spool_contract.ts";
-import { message, noise, store, TestClock } from "./fixture.ts";
+import { message, noise, removeMessages, store, TestClock } from "./fixture.ts";
 
 spoolContract("memory", (clock) => {
   const spool = openMemorySpool({}, clock, silentLog);
@@ -24,6 +24,6 @@ test("memory: content beyond the bound is refused as full, and room comes back",
     assert.equal(spool.refusal()?.code, "full");
   }
   assert.equal(spool.refusal(), undefined);
-  await spool.remove([first.id]);
+  await removeMessages(spool, [first.id]);
   await store(spool, noise(9000));
 });

@@ -18,6 +18,7 @@ import {
   message,
   noise,
   openSqlite,
+  removeMessages,
   spoolRuntime,
   store,
   temporaryDirectory,
@@ -198,7 +199,7 @@ test("sqlite: a full file refuses a commit, keeps nothing of it, and works again
   assert.ok(stored > 5, `${stored} messages fitted`);
   const entries = await spool.list({ limit: 1000 });
   assert.equal(entries.length, 3 + stored);
-  await spool.remove(entries.map((entry) => entry.message.id).filter((id) => id !== small.id));
+  await removeMessages(spool, entries.map((entry) => entry.message.id).filter((id) => id !== small.id));
   await store(spool, noise(50_000));
   assert.equal(new TextDecoder().decode(await contentOf(spool, small.id)), "small");
 });
@@ -359,7 +360,7 @@ test("sqlite: chunks of removed messages go away and the file gives their space 
     await using draft = spool.begin();
     await writeAll(draft, [noise(5_000_000)]);
   }
-  await spool.remove([what.id]);
+  await removeMessages(spool, [what.id]);
   await until(() => count(path, "chunk") === 0 && count(path, "draft") === 0);
   await until(async () => (await stat(path)).size < 20_000_000);
 });
