@@ -3,6 +3,7 @@
  * looked up in the spool. It must not know what is done with them.
  */
 import { FieldCollector, MAX_COLLECTED_OCTETS } from "../message/field.ts";
+import { decodeCharset } from "../server/charset.ts";
 import type { DeliveryState, QueueEntry, Selection, Spool } from "../spool/spool.ts";
 import { SpoolError } from "../spool/spool.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -197,7 +198,7 @@ async function subjectOf(spool: Spool, messageId: string): Promise<string | unde
     if (error instanceof SpoolError && error.code === "gone") return undefined;
     throw error;
   }
-  return collector.fields().find(({ name }) => name === "subject")?.value;
+  return collector.fields(decodeCharset).find(({ name }) => name === "subject")?.value;
 }
 
 /** Tells what does not exist; the exit code that follows from it. */

@@ -4,6 +4,9 @@
  */
 import { isAscii, utf8Bytes } from "../smtp/bytes.ts";
 
+/** Text of these bytes in that charset; undefined for a charset that is not known. Conversion is the platform's business. */
+export type CharsetDecoder = (charset: string, bytes: Uint8Array) => string | undefined;
+
 /** RFC 2047 §2: an encoded-word has 75 characters at most, `=?utf-8?B?` and `?=` included; base64 works in threes. */
 const MAX_WORD_OCTETS = 45;
 
@@ -42,33 +45,28 @@ function utf8Length(character: string): number {
 }
 
 function encodeWord(text: string): string {
-  return `=?utf-8?B?${btoa(String.fromCharCode(...utf8Bytes(text)))}?=`;
+  return `=?utf-8?B?${utf8Bytes(text).toBase64()}?=`;
 }
 
 // encoded-word = "=?" charset [ "*" language ] "?" encoding "?" encoded-text "?=" (RFC 2047 §2, RFC 2231 §5)
 const WORD = /=\?([!-)+->@-~]+)(?:\*[!-)+->@-~]*)?\?([bq])\?([!->@-~ ]*)\?=/giu;
 
 /** Replaces encoded-words by what they say; one that cannot be decoded stays as it is. */
-export function decodeWords(text: string): string {
+export function decodeWords(text: string, decode: CharsetDecoder): string {
   if (!text.includes("=?")) return text;
   // White space between two encoded-words is not part of the text (RFC 2047 §6.2).
   return text.replace(/(\?=)[ \t]+(?==\?)/gu, "$1").replace(
     WORD,
     (word, charset: string, encoding: string, encoded: string) => {
       const bytes = encoding.toLowerCase() === "b" ? base64Bytes(encoded) : quotedBytes(encoded);
-      if (bytes === undefined) return word;
-      try {
-        return new TextDecoder(charset).decode(bytes);
-      } catch {
-        return word;
-      }
+      return bytes === undefined ? word : decode(charset, bytes) ?? word;
     },
   );
 }
 
 function base64Bytes(text: string): Uint8Array | undefined {
   try {
-    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    return Uint8Array.fromBase64(text);
   } catch {
     return undefined;
   }

@@ -2,8 +2,8 @@
  * Header fields as people read them: the header section of a stream collected up to a bound, and its fields unfolded
  * (RFC 5322 §2.2.3) and decoded (RFC 2047). It must not know what fields mean.
  */
-import { LF } from "../smtp/bytes.ts";
-import { decodeWords } from "./encoded_word.ts";
+import { concatBytes, LF } from "../smtp/bytes.ts";
+import { type CharsetDecoder, decodeWords } from "./encoded_word.ts";
 
 /** Far beyond what honest mail has; more is not held for anybody. */
 export const MAX_COLLECTED_OCTETS = 256 * 1024;
@@ -42,11 +42,8 @@ export class FieldCollector {
   }
 
   /** What was collected, in order. */
-  fields(): readonly Field[] {
-    const decoder = new TextDecoder("utf-8");
-    let text = "";
-    for (const piece of this.#pieces) text += decoder.decode(piece, { stream: true });
-    return parseFields(text + decoder.decode());
+  fields(decode: CharsetDecoder): readonly Field[] {
+    return parseFields(decode("utf-8", concatBytes(this.#pieces)) ?? "", decode);
   }
 
   /** Where the empty line begins, or -1. */
@@ -64,12 +61,12 @@ export class FieldCollector {
   }
 }
 
-function parseFields(text: string): readonly Field[] {
+function parseFields(text: string, decode: CharsetDecoder): readonly Field[] {
   const fields: Field[] = [];
   for (const lines of text.split(/\r?\n(?![ \t])/u)) {
     const match = /^([!-9;-~]+)[ \t]*:([^]*)$/u.exec(lines);
     if (match === null) continue;
-    const value = decodeWords((match[2] ?? "").replace(/\r?\n(?=[ \t])/gu, "").trim());
+    const value = decodeWords((match[2] ?? "").replace(/\r?\n(?=[ \t])/gu, "").trim(), decode);
     fields.push({ name: (match[1] ?? "").toLowerCase(), value });
   }
   return fields;

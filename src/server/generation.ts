@@ -14,6 +14,7 @@ import type { Spool } from "../spool/spool.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { ListenerServices } from "./listener.ts";
 import type { Deliveries } from "./deliveries.ts";
+import { submitter } from "./submission.ts";
 import { messageOf, StartError } from "./start_error.ts";
 
 export interface GenerationOptions {
@@ -122,6 +123,10 @@ async function openChannel(options: GenerationOptions, config: ChannelConfig): P
     hostName: options.config.hostName,
     runtime: options.runtime,
     log: options.log.with({ channel: config.name }),
+    submitTo(channel) {
+      const isKnown = options.config.channels.some(({ name }) => name === channel);
+      return isKnown ? submitter(channel, options) : undefined;
+    },
   };
   try {
     return await definition.open(config.options, context);

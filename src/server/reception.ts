@@ -19,6 +19,7 @@ import type { Question, Verdict } from "../smtp/session.ts";
 import { COMMITTED } from "../smtp/replies.ts";
 import type { RecipientParameters, Transaction } from "../smtp/transaction.ts";
 import { type CommittedDelivery, type Draft, type Envelope, type Spool, SpoolError } from "../spool/spool.ts";
+import { decodeCharset } from "./charset.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { SessionHost } from "./drive.ts";
 import { TransactionRouting } from "./routing.ts";
@@ -199,7 +200,10 @@ export class Reception implements SessionHost {
     if (incoming === undefined) return { kind: "refuse", reply: STORE_FAILED };
     const { id, draft, fields } = incoming;
     if (fields?.tooLarge === true) this.#log.warn("header section not read", { message: id, size: sizeBytes });
-    const body = { sizeBytes, fields: fields === undefined || fields.tooLarge ? undefined : fields.fields() };
+    const body = {
+      sizeBytes,
+      fields: fields === undefined || fields.tooLarge ? undefined : fields.fields(decodeCharset),
+    };
     const { deliveries, refusals } = this.#routing.decide(body);
     const { protocol } = this.#services.listener;
     const refused = refusals.find((refusal) => refusal !== undefined);
