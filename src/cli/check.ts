@@ -11,6 +11,7 @@ import { type FormatName, loadFormat } from "../config/format/formats.ts";
 import type { Report } from "../config/format/report.ts";
 import type { ConfigFiles } from "../config/include.ts";
 import { examine, type ExamineContext } from "../config/lint/run.ts";
+import { type Coverage, percentOf } from "../config/lint/routing_test.ts";
 import { lintRules } from "../config/lint/rules.ts";
 import { findConfigFile } from "../config/load.ts";
 import { renderDiagnostics } from "../config/render.ts";
@@ -32,6 +33,9 @@ export interface CheckOptions {
   readonly fix: boolean;
   readonly diff: boolean;
   readonly color: "auto" | "always" | "never";
+  readonly coverage: boolean;
+  /** Percent. */
+  readonly minCoverage?: number;
 }
 
 /** What was found in all configurations of one run. */
@@ -40,6 +44,8 @@ interface Run {
   readonly sources: ReadonlyMap<string, Source>;
   /** A configuration that was asked for could not be opened. */
   readonly isMissing: boolean;
+  /** What the routing tests of all of them reach; undefined when that was not asked for, or they were not run. */
+  readonly coverage: Pick<Coverage, "bindings" | "reached"> | undefined;
 }
 
 export async function checkCommand(
@@ -89,7 +95,15 @@ async function examineContext(
     rules: lintRules,
     strict: options.strict,
     severities: parseSeverities(options.severity),
+    rehearse: async () => (await import("../server/rehearsal.ts")).rehearse,
+    ...coverageOptions(options),
   };
+}
+
+/** Whoever wants a part to be reached wants to know what is not. */
+function coverageOptions({ coverage, minCoverage }: CheckOptions): Pick<ExamineContext, "coverage"> {
+  if (minCoverage !== undefined) return { coverage: { minPercent: minCoverage } };
+  return coverage ? { coverage: {} } : {};
 }
 
 function parseSeverities(given: readonly string[]): Severities {
@@ -147,7 +161,20 @@ async function examineAll(files: readonly string[], context: ExamineContext): Pr
     findings: [...findings.values()],
     sources,
     isMissing: counted.some(({ file, loaded }) => !loaded.sources.has(file)),
+    coverage: totalCoverage(counted.flatMap(({ coverage }) => coverage === undefined ? [] : [coverage])),
   };
+}
+
+function totalCoverage(parts: readonly Coverage[]): Run["coverage"] {
+  if (parts.length === 0) return undefined;
+  const sum = (key: "bindings" | "reached") => parts.reduce((total, part) => total + part[key], 0);
+  return { bindings: sum("bindings"), reached: sum("reached") };
+}
+
+function coverageLine({ coverage }: Run): string {
+  if (coverage === undefined) return "";
+  const { bindings, reached } = coverage;
+  return `The routing tests reach ${reached} of ${bindings} bindings (${percentOf(reached, bindings)} %).\n`;
 }
 
 /** A fix may make room for another one; this ends all the same. */
@@ -294,7 +321,7 @@ function textReport(
   if (findings.length === 0) {
     const count = sources.size;
     const [first = ""] = sources.keys();
-    return `${done}No findings in ${count === 1 ? visible(first) : `${count} files`}.\n`;
+    return `${done}No findings in ${count === 1 ? visible(first) : `${count} files`}.\n${coverageLine(run)}`;
   }
   const fixable = applyFixes(findings, sources).count;
   const hints = [
@@ -302,5 +329,5 @@ function textReport(
     `"smtpd explain ${findings[0]?.code}" tells more.`,
   ];
   const text = renderDiagnostics(findings, sources, { colour, ...(width === undefined ? {} : { width }) });
-  return `${done}${text}${hints.join(" ")}\n`;
+  return `${done}${text}${hints.join(" ")}\n${coverageLine(run)}`;
 }

@@ -8,9 +8,9 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { exitCode, exitCodeOf } from "./exit.ts";
 import type { CheckOptions } from "./check.ts";
 import { addConfigurationCommands } from "./configuration_commands.ts";
-import type { ExplainOptions } from "./explain.ts";
+import { addExplain } from "./explain_command.ts";
 import { FORMAT_NAMES } from "../config/format/formats.ts";
-import { configOption, jsonOption, listOption, notEmpty, type ServeOptions, strict } from "./options.ts";
+import { configOption, jsonOption, listOption, notEmpty, percentage, type ServeOptions, strict } from "./options.ts";
 import { addQueue } from "./queue_commands.ts";
 import { visible } from "./terminal.ts";
 
@@ -162,6 +162,11 @@ function addCheck(program: Command, runtime: Runtime, end: End): void {
         .default([], "as in the file")
         .argParser((value: string, before: readonly string[]) => [...before, notEmpty(value)]),
     )
+    .addOption(new Option("--coverage", "also find the bindings that no [[test]] reaches").default(false))
+    .addOption(
+      new Option("--min-coverage <percent>", "fail when the tests reach fewer of the bindings; includes --coverage")
+        .argParser(percentage),
+    )
     .addOption(new Option("--fix", "apply the safe fixes, then check again").default(false))
     .addOption(new Option("--diff", "show what --fix would change, and change nothing").default(false))
     .addOption(
@@ -178,20 +183,6 @@ function addCheck(program: Command, runtime: Runtime, end: End): void {
     .action(async (files: readonly string[] | undefined, options: CheckOptions) => {
       const { checkCommand } = await import("./check.ts");
       end(await checkCommand(runtime, files ?? [], options));
-    });
-}
-
-function addExplain(program: Command, runtime: Runtime, end: End): void {
-  program
-    .command("explain")
-    .summary("explain a code of a finding")
-    .description("Prints the page of a finding's code: what it is, why it matters, a bad and a good example.")
-    .addArgument(new Argument("<code>", "a code such as SMTPD101").argParser(notEmpty))
-    .addOption(jsonOption())
-    .addHelpText("after", examples(["smtpd explain SMTPD101", "smtpd explain SMTPD101 --json"]))
-    .action(async (subject: string, options: ExplainOptions) => {
-      const { explainCommand } = await import("./explain.ts");
-      end(await explainCommand(runtime, subject, options));
     });
 }
 

@@ -47,6 +47,15 @@ export function wholeNumber(value: string): number {
   return Number(value);
 }
 
+/** A whole number from 0 to 100, with or without the sign. */
+export function percentage(value: string): number {
+  const digits = /^(\d{1,3})%?$/u.exec(value)?.[1];
+  if (digits === undefined || Number(digits) > 100) {
+    throw new InvalidArgumentError("It must be a whole number from 0 to 100.");
+  }
+  return Number(digits);
+}
+
 /**
  * Finishes a command: options given twice are refused (commander takes the last one silently, which hides a slip), and
  * wrong usage is told in one line that ends with where to look.

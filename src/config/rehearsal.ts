@@ -3,8 +3,9 @@
  * `server/rehearsal.ts` answers them with the code of `serve`. This file must not know how.
  */
 import type { Router, Step } from "../binding/route.ts";
-import type { HeaderEdit } from "../message/edit.ts";
-import type { Mailbox } from "../smtp/address.ts";
+import { type HeaderEdit, MAX_FIELD_VALUE_CHARACTERS } from "../message/edit.ts";
+import { type Mailbox, parseForwardPath } from "../smtp/address.ts";
+import { MAX_DOMAIN_OCTETS } from "../smtp/limits.ts";
 import type { Reply } from "../smtp/reply.ts";
 import type { HeaderTemplate, ListenerConfig } from "./config.ts";
 
@@ -88,4 +89,29 @@ export function replyLine({ code, enhanced, lines }: Reply): string {
 export function canMeet({ tls: { mode } }: ListenerConfig, tls: boolean | undefined): boolean {
   if (tls === undefined) return true;
   return tls ? mode !== "off" : mode !== "required" && mode !== "implicit";
+}
+
+/** `null` for `<>`; undefined when the text is no address. Angle brackets may be left out. */
+export function parseAddress(text: string): Mailbox | null | undefined {
+  if (text === "<>") return null;
+  const path = text.startsWith("<") ? text : `<${text}>`;
+  const parsed = parseForwardPath(path, 0);
+  return parsed.ok && parsed.end === path.length ? parsed.value : undefined;
+}
+
+/** Milliseconds since the epoch of a moment such as `2026-01-05T10:00:00Z`; undefined when it is none. */
+export function parseMoment(text: string): number | undefined {
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)$/u.test(text)) return undefined;
+  const timeMs = Date.parse(text);
+  return Number.isNaN(timeMs) ? undefined : timeMs;
+}
+
+/** What a client may say in EHLO without spaces, so that it is one word of the command. */
+export function isHeloName(text: string): boolean {
+  return /^[!-~]+$/u.test(text) && text.length <= MAX_DOMAIN_OCTETS;
+}
+
+/** A text that can be the value of a header field as it is. */
+export function isFieldText(text: string): boolean {
+  return text.length <= MAX_FIELD_VALUE_CHARACTERS && /^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u.test(text);
 }

@@ -267,10 +267,10 @@ test("explain: the page of a code, as text and as JSON", async () => {
   assert.deepEqual(Object.keys(page), ["code", "title", "severity", "what", "why", "bad", "good"]);
 });
 
-test("explain: what is no code, or none that exists, is wrong usage", async () => {
-  const address = await smtpd(["explain", "user@example.com"]);
-  assert.equal(address.code, 64);
-  assert.match(address.err, /^smtpd: Cannot explain "user@example\.com": it is no code\. [^\n]+\n$/);
+test("explain: what is neither an address nor a code, or a code that does not exist, is wrong usage", async () => {
+  const word = await smtpd(["explain", "user"]);
+  assert.equal(word.code, 64);
+  assert.match(word.err, /^smtpd: Cannot explain "user": it is neither an address [^\n]+\n$/);
   const unknown = await smtpd(["explain", "SMTPD1011"]);
   assert.equal(unknown.code, 64);
   assert.match(unknown.err, /^smtpd: There is no code "SMTPD1011"\. Did you mean "SMTPD101"\?\n$/);

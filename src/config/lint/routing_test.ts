@@ -13,7 +13,7 @@ import { spanOf } from "../source.ts";
 import { nearest } from "../suggest.ts";
 import { tableAt, type TableNode, tablesAt, textAt, textsAt } from "../tree.ts";
 import type { LintContext, LintRule } from "./rule.ts";
-import { type Failure, namesOf, type TestRun, testRunOf, unknownNames } from "./test_run.ts";
+import { type Failure, namesOf, pastTestRun, type TestRun, testRunOf, unknownNames } from "./test_run.ts";
 
 export const failedTest: LintRule = {
   code: "SMTPD280",
@@ -150,14 +150,17 @@ export interface Coverage {
   readonly percent: number;
 }
 
-/** Undefined when the tests were not run. */
-export async function coverageOf(context: LintContext): Promise<Coverage | undefined> {
-  const run = await testRunOf(context);
-  if (run === undefined || context.config === undefined) return undefined;
-  const bindings = allBindings(context.config);
+/** What the tests of an examined configuration reach; undefined when they were not run. */
+export async function coverageOf(config: Config): Promise<Coverage | undefined> {
+  const run = await pastTestRun(config);
+  if (run === undefined) return undefined;
+  const bindings = allBindings(config);
   const reached = bindings.filter((name) => run.reached.has(name)).length;
-  const percent = bindings.length === 0 ? 100 : Math.floor(reached * 100 / bindings.length);
-  return { bindings: bindings.length, reached, percent };
+  return { bindings: bindings.length, reached, percent: percentOf(reached, bindings.length) };
+}
+
+export function percentOf(reached: number, bindings: number): number {
+  return bindings === 0 ? 100 : Math.floor(reached * 100 / bindings);
 }
 
 function allBindings({ listeners, bindings }: Config): readonly string[] {
@@ -184,12 +187,14 @@ export const lowCoverage: LintRule = {
   code: "SMTPD283",
   async check(context) {
     const minimum = context.coverage?.minPercent;
-    const found = minimum === undefined ? undefined : await coverageOf(context);
-    if (minimum === undefined || found === undefined || found.reached * 100 >= minimum * found.bindings) return;
+    if (minimum === undefined || context.config === undefined) return;
+    await testRunOf(context);
+    const found = await coverageOf(context.config);
+    if (found === undefined || found.reached * 100 >= minimum * found.bindings) return;
     const { percent, reached, bindings } = found;
     const message =
       `The routing tests reach ${reached} of ${bindings} bindings: ${percent} %, and ${minimum} % are wanted`;
-    context.report(message, { source: context.main, start: 0, end: 0 }, {
+    context.report(message, { source: context.main, start: 0, end: context.main.line(1).length }, {
       help: "Add tests for the bindings that SMTPD282 names.",
     });
   },

@@ -7,6 +7,7 @@ import { type Diagnostic, diagnostic } from "../diagnostic.ts";
 import { loadConfig, type LoadContext, type LoadResult, sorted } from "../load.ts";
 import { applySeverities, type Severities, severitiesOf, silence } from "../severity.ts";
 import { spanOf } from "../source.ts";
+import { type Coverage, coverageOf } from "./routing_test.ts";
 import type { LintContext, LintEnvironment, LintRule } from "./rule.ts";
 
 export interface ExamineContext {
@@ -26,6 +27,8 @@ export interface Examination {
   readonly loaded: LoadResult;
   /** Sorted by place. */
   readonly findings: readonly Diagnostic[];
+  /** When it was asked for and the tests could be run. */
+  readonly coverage?: Coverage;
 }
 
 export async function examine(file: string, context: ExamineContext): Promise<Examination> {
@@ -41,7 +44,10 @@ export async function examine(file: string, context: ExamineContext): Promise<Ex
     severitiesOf(loaded.root),
     context.severities ?? new Map(),
   );
-  return { loaded, findings: sorted(judged, loaded.sources) };
+  const coverage = context.coverage === undefined || loaded.config === undefined
+    ? undefined
+    : await coverageOf(loaded.config);
+  return { loaded, findings: sorted(judged, loaded.sources), ...(coverage === undefined ? {} : { coverage }) };
 }
 
 /** All findings of the rules, in no particular order. */

@@ -45,6 +45,11 @@ export function testRunOf(context: LintContext): Promise<TestRun> | undefined {
   return made;
 }
 
+/** What `testRunOf` has made of the configuration before, if anything. */
+export function pastTestRun(config: Config): Promise<TestRun> | undefined {
+  return known.get(config);
+}
+
 async function runTests(
   config: Config,
   context: LintContext,

@@ -1,0 +1,52 @@
+/**
+ * Where a channel takes a delivery: the directory, the host, the address, the program. Read from the options that channel
+ * types have in common. It must not open anything, and shows no password.
+ */
+import { PathTemplate, TemplateError, templateValues } from "../channel/template.ts";
+import type { ChannelConfig } from "../config/config.ts";
+import type { RehearsedDelivery } from "../config/rehearsal.ts";
+
+/** "" for a channel that has no place. */
+export function channelPlace(
+  { name, options }: ChannelConfig,
+  delivery: Pick<RehearsedDelivery, "recipient" | "sender">,
+  { sender, hostName }: { readonly sender: string; readonly hostName: string },
+): string {
+  const given = options as Readonly<Record<string, unknown>> | null | undefined;
+  const text = (key: string) => typeof given?.[key] === "string" ? given[key] : undefined;
+  const path = text("path");
+  if (path !== undefined) {
+    const envelope = { reversePath: delivery.sender ?? sender } as Parameters<typeof templateValues>[0]["envelope"];
+    return expanded(path, () => templateValues({ id: "ID", envelope }, delivery, { name, hostName }));
+  }
+  const url = text("url");
+  if (url !== undefined) return withoutPassword(url);
+  const host = text("host");
+  if (host !== undefined) {
+    const port = given?.["port"];
+    return typeof port === "number" ? `${host.includes(":") ? `[${host}]` : host}:${port}` : host;
+  }
+  const command = given?.["command"];
+  if (Array.isArray(command)) return command.map(String).join(" ");
+  return text("module") ?? "";
+}
+
+function expanded(path: string, values: () => ReturnType<typeof templateValues>): string {
+  const template = PathTemplate.parse(path);
+  if (!template.ok) return path;
+  try {
+    return template.value.expand(values());
+  } catch (error) {
+    // This address cannot stand in the path; the delivery says so when it is tried.
+    if (error instanceof TemplateError) return path;
+    throw error;
+  }
+}
+
+function withoutPassword(text: string): string {
+  const url = URL.parse(text);
+  if (url === null || (url.username === "" && url.password === "")) return text;
+  url.username = "";
+  url.password = "";
+  return url.href;
+}
