@@ -26,7 +26,7 @@ const platforms = [
 ] as const;
 
 /** Each thread is an entry point of its own. */
-const entryPoints = ["src/main.ts", "src/spool_worker.ts"];
+const entryPoints = ["src/main.ts", "src/spool_worker.ts", "src/script_worker.ts"];
 
 /**
  * Bytecode halves the start (14 ms instead of 26 for `smtpd version`) and needs the ESM format for main's top-level
@@ -104,6 +104,7 @@ async function buildWithDeno(): Promise<number> {
     "compile",
     "--allow-all",
     "--include=src/spool_worker.ts",
+    "--include=src/script_worker.ts",
     "--output=dist/smtpd-deno",
     "src/main.ts",
   ]);

@@ -4,7 +4,7 @@
  * leases, schedules or retries.
  */
 import type { GenericSchema } from "valibot";
-import type { NewDelivery, StoredMessage } from "../spool/spool.ts";
+import type { Envelope, NewDelivery, StoredMessage } from "../spool/spool.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Log } from "../observe/log.ts";
 
@@ -21,8 +21,28 @@ export interface ChannelContext {
   readonly name: string;
   /** For Delivered-To, unique file names and the like. */
   readonly hostName: string;
-  readonly runtime: Pick<Runtime, "files" | "clock" | "random" | "processes" | "resolver" | "http">;
+  readonly runtime: Pick<Runtime, "files" | "clock" | "random" | "processes" | "resolver" | "http" | "workers" | "scripts">;
   readonly log: Log;
+  /** What stores new messages for the channel of that name; undefined when there is none. */
+  submitTo(channel: string): Submit | undefined;
+}
+
+/**
+ * Stores a message. Resolves when it survives a power cut; rejects with `SpoolError`, or with what its content throws, and
+ * then nothing remains.
+ */
+export type Submit = (submission: Submission) => Promise<void>;
+
+/** A message that a channel makes out of one that it was given, for one recipient. */
+export interface Submission {
+  /** Unique: see `message/id.ts`. */
+  readonly id: string;
+  readonly envelope: Envelope;
+  readonly recipient: string;
+  /** Name of the binding that led here, for `queue show`. */
+  readonly binding: string;
+  /** With CRLF at the end of each line. Pieces are valid until the next one is asked for. */
+  readonly content: AsyncIterable<Uint8Array>;
 }
 
 export interface Channel extends AsyncDisposable {

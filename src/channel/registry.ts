@@ -7,6 +7,7 @@ import { discardChannel } from "./discard.ts";
 import { maildirChannel } from "./maildir.ts";
 import { mboxChannel } from "./mbox.ts";
 import { pipeChannel } from "./pipe.ts";
+import { scriptChannel } from "./script.ts";
 
 const definitions: readonly ChannelDefinition<unknown>[] = [
   directoryChannel,
@@ -14,6 +15,7 @@ const definitions: readonly ChannelDefinition<unknown>[] = [
   maildirChannel,
   mboxChannel,
   pipeChannel,
+  scriptChannel,
 ];
 
 /** By the name that `type = "…"` uses. */

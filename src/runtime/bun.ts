@@ -9,6 +9,7 @@ import { nodeProcesses } from "./processes.ts";
 import { systemRandom } from "./random.ts";
 import { systemResolver } from "./resolver.ts";
 import type { Runtime } from "./runtime.ts";
+import { scriptThreads } from "./script_threads.ts";
 import { type Pipes, standardStreams } from "./stdio.ts";
 import { webWorkers } from "./workers.ts";
 
@@ -23,6 +24,7 @@ export function bunRuntime(): Runtime {
     files: nodeFiles(),
     processes: nodeProcesses(standardStreams(bunPipes)),
     workers: webWorkers(),
+    scripts: scriptThreads(),
     clock: systemClock(),
     random: systemRandom(),
   };

@@ -7,6 +7,7 @@ import { nodeProcesses } from "./processes.ts";
 import { systemRandom } from "./random.ts";
 import { systemResolver } from "./resolver.ts";
 import type { Runtime } from "./runtime.ts";
+import { scriptProcesses } from "./script_processes.ts";
 import { type Pipes, standardStreams } from "./stdio.ts";
 import { webWorkers } from "./workers.ts";
 
@@ -21,6 +22,7 @@ export function denoRuntime(): Runtime {
     files: nodeFiles(),
     processes: nodeProcesses(standardStreams(denoPipes)),
     workers: webWorkers(),
+    scripts: scriptProcesses(),
     clock: systemClock(),
     random: systemRandom(),
   };

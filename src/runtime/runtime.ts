@@ -13,6 +13,7 @@ export interface Runtime {
   readonly files: Files;
   readonly processes: Processes;
   readonly workers: Workers;
+  readonly scripts: Scripts;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -346,5 +347,16 @@ export interface WorkerPort {
 
 export interface Workers {
   /** Starts the thread of that name; each is an entry point of its own beside `main.ts`. */
-  open(name: "spool"): WorkerPort;
+  open(name: "spool" | "webhook"): WorkerPort;
+}
+
+/** Where a script of the operator's runs: it can be watched, and ended whatever it does. */
+export interface ScriptPort extends WorkerPort {
+  /** Until disposed, a script that takes more memory than it may is ended; `onError` says so. */
+  watch(): Disposable;
+}
+
+/** Runs scripts apart from the server: in a thread, or in a process where a thread cannot be ended by force. */
+export interface Scripts {
+  open(limits: { readonly memoryBytes: number }): ScriptPort;
 }

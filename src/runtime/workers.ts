@@ -5,13 +5,13 @@
 import type { WorkerPort, Workers } from "./runtime.ts";
 
 /** Entry points beside `main.ts`, without their extension. The executable is built with the same files. */
-const ENTRIES = { spool: "spool_worker" } as const;
+const ENTRIES = { spool: "spool_worker", script: "script_worker", webhook: "webhook_worker" } as const;
 
 /**
  * Where a thread's module is. In an executable made by `bun build --compile` all entry points lie side by side as
  * bundles in a virtual folder: "/$bunfs/root/", on Windows "B:/~BUN/root/".
  */
-function entryUrl(name: keyof typeof ENTRIES): URL {
+export function entryUrl(name: keyof typeof ENTRIES): URL {
   const file = ENTRIES[name];
   const here = import.meta.url;
   return /\/(\$bunfs|(~|%7E)BUN)\//.test(here) ? new URL(`./${file}.js`, here) : new URL(`../${file}.ts`, here);

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { promisify } from "node:util";
 import type { ChannelContext, Job } from "../../src/channel/channel.ts";
 import { silentLog } from "../../src/observe/log.ts";
@@ -10,7 +11,10 @@ import { nodeHttp } from "../../src/runtime/http.ts";
 import { nodeFiles } from "../../src/runtime/node_files.ts";
 import { systemResolver } from "../../src/runtime/resolver.ts";
 import type { Files, Processes, ProcessIdentity, SpawnOptions } from "../../src/runtime/runtime.ts";
+import { scriptProcesses } from "../../src/runtime/script_processes.ts";
+import { scriptThreads } from "../../src/runtime/script_threads.ts";
 import { spawnProcess } from "../../src/runtime/spawn.ts";
+import { webWorkers } from "../../src/runtime/workers.ts";
 import type { Envelope } from "../../src/spool/spool.ts";
 
 /** Saturday; the day is of one digit on purpose. */
@@ -76,10 +80,13 @@ export function contextOf(changes: Partial<Files> = {}, processes: Partial<Proce
     name: "box",
     hostName: "mail.example.com",
     log: silentLog,
+    submitTo: () => undefined,
     runtime: {
       files: { ...nodeFiles(), ...changes },
       resolver: systemResolver(),
       http: nodeHttp(),
+      workers: webWorkers(),
+      scripts: process.versions["bun"] === undefined ? scriptProcesses() : scriptThreads(),
       clock: {
         nowMs: () => Date.now(),
         monotonicMs: () => performance.now(),

@@ -5,7 +5,7 @@ import * as v from "valibot";
 import { channelTypes } from "../../src/channel/registry.ts";
 
 test("registry: each type is found by its own name and says what it is for in one sentence", () => {
-  assert.deepEqual([...channelTypes.keys()].sort(), ["directory", "discard", "maildir", "mbox", "pipe"]);
+  assert.deepEqual([...channelTypes.keys()].sort(), ["directory", "discard", "maildir", "mbox", "pipe", "script"]);
   for (const [name, definition] of channelTypes) {
     assert.equal(definition.type, name);
     assert.match(definition.summary, /^[A-Z][^\n]*\.$/);
@@ -19,6 +19,7 @@ const LEAST: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   maildir: { path: "/var/mail/box" },
   mbox: { path: "/var/mail/box" },
   pipe: { command: ["/bin/cat"] },
+  script: { module: "/etc/smtpd/worker.ts" },
 };
 
 test("registry: unknown options are refused, and so is one that is needed and missing or empty", () => {

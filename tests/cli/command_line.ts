@@ -29,6 +29,7 @@ export function commandLine(args: readonly string[], world: World = {}) {
       readText: () => Promise.reject(new Error("There are no files here")),
     } as unknown as Runtime["files"],
     workers: absent as Runtime["workers"],
+    scripts: absent as Runtime["scripts"],
     random: absent as Runtime["random"],
     clock: { ...absent, nowMs: () => world.nowMs ?? 0 } as unknown as Runtime["clock"],
     processes: {
