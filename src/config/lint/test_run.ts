@@ -102,7 +102,7 @@ class Run {
         const router = this.#routers[this.#config.listeners.indexOf(listener)];
         if (router === undefined) continue;
         const found = await this.#rehearse(listener, router, message);
-        if (this.#context.coverage !== undefined) { for (const name of matchedIn(found)) this.reached.add(name); }
+        if (this.#context.coverage !== undefined) { for (const name of this.#matchedIn(found)) this.reached.add(name); }
         const [first, ...more] = failure === undefined ? differencesOf(test, found) : [];
         if (first !== undefined) failure = { kind: "differs", to, found, differences: [first, ...more] };
       }
