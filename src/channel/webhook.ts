@@ -3,7 +3,7 @@
  * channel is opened; this file must not know how.
  */
 import * as v from "valibot";
-import { integerOption, pathOption, secretOption, sizeOption } from "../config/option.ts";
+import { integerOption, pathOption, type ReferenceMetadata, secretOption, sizeOption } from "../config/option.ts";
 import type { ChannelDefinition } from "./channel.ts";
 import { signingKey } from "./webhook_secret.ts";
 import { hostOf, isPublicAddress, isThisMachine } from "./webhook_target.ts";
@@ -40,11 +40,12 @@ const headerName = v.pipe(
 );
 
 const headerValue = v.pipe(
-  secretOption("A text, or where a secret is.", "value"),
+  secretOption("A text, or where a secret is.", "text"),
   v.check(
     (value) => value.kind !== "inline" || isFieldValue(value.value),
     "must be ASCII without control characters, and must not begin or end with a space",
   ),
+  v.metadata({ reference: "text" } satisfies ReferenceMetadata),
 );
 
 const url = v.pipe(
