@@ -26,7 +26,7 @@ const platforms = [
 ] as const;
 
 /** Each thread is an entry point of its own. */
-const entryPoints = ["src/main.ts", "src/spool_worker.ts", "src/script_worker.ts"];
+const entryPoints = ["src/main.ts", "src/spool_worker.ts", "src/script_worker.ts", "src/webhook_worker.ts"];
 
 /**
  * Bytecode halves the start (14 ms instead of 26 for `smtpd version`) and needs the ESM format for main's top-level
@@ -105,6 +105,7 @@ async function buildWithDeno(): Promise<number> {
     "--allow-all",
     "--include=src/spool_worker.ts",
     "--include=src/script_worker.ts",
+    "--include=src/webhook_worker.ts",
     "--output=dist/smtpd-deno",
     "src/main.ts",
   ]);

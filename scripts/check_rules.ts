@@ -18,7 +18,7 @@ const importRules: Readonly<Record<string, Imports>> = {
   config: { own: below("binding"), packages: ["valibot", "@valibot/to-json-schema", "toml-eslint-parser", "saxes"] },
   binding: { own: ["smtp", "message", "config"], packages: ["re2js"] },
   spool: { own: below("config", "binding"), packages: ["node:sqlite"] },
-  channel: { own: below("config", "binding", "spool"), packages: ["valibot"] },
+  channel: { own: below("config", "binding", "spool"), packages: ["valibot", "postal-mime"] },
   controller: { own: below("config", "binding", "spool", "channel") },
   server: { own: below("config", "binding", "spool", "channel", "controller") },
   runtime: { own: [], packages: [/^node:/] },
@@ -38,6 +38,7 @@ function below(...folders: readonly string[]): readonly string[] {
 
 /** Built-in modules that compute and touch nothing, or the part of them that does. Not for smtp and message. */
 const pureBuiltIns: Readonly<Record<string, RegExp>> = {
+  "node:crypto": /^(?:createHash|createHmac)$/,
   "node:net": /^(?:isIP|isIPv4|isIPv6|BlockList|SocketAddress)$/,
   "node:path": /./,
   "node:url": /^(?:domainToASCII|domainToUnicode|fileURLToPath|pathToFileURL)$/,

@@ -4,7 +4,7 @@
  */
 import { isAbsolute } from "node:path";
 import * as v from "valibot";
-import { pathOption, secretOption, sizeOption } from "../config/option.ts";
+import { pathOption, type ReferenceMetadata, secretOption, sizeOption } from "../config/option.ts";
 import type { ChannelDefinition } from "./channel.ts";
 import { TextTemplate, textTemplateOption } from "./template.ts";
 
@@ -38,12 +38,13 @@ const variable = v.pipe(
 
 /** A text with variables, or where a secret is. */
 const value = v.pipe(
-  secretOption("A text that may have variables, or where a secret is.", "value"),
+  secretOption("A text that may have variables, or where a secret is.", "text"),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed || dataset.value.kind !== "inline") return;
     const parsed = TextTemplate.parse(dataset.value.value);
     if (!parsed.ok) addIssue({ message: parsed.message });
   }),
+  v.metadata({ reference: "text" } satisfies ReferenceMetadata),
 );
 
 const schema = v.strictObject({

@@ -7,6 +7,7 @@ import { discardChannel } from "./discard.ts";
 import { maildirChannel } from "./maildir.ts";
 import { mboxChannel } from "./mbox.ts";
 import { pipeChannel } from "./pipe.ts";
+import { webhookChannel } from "./webhook.ts";
 import { scriptChannel } from "./script.ts";
 
 const definitions: readonly ChannelDefinition<unknown>[] = [
@@ -15,6 +16,7 @@ const definitions: readonly ChannelDefinition<unknown>[] = [
   maildirChannel,
   mboxChannel,
   pipeChannel,
+  webhookChannel,
   scriptChannel,
 ];
 

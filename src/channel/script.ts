@@ -27,13 +27,13 @@ const schema = v.strictObject({
         "message.setReject(reason): failed; an error, or no end in time: tried again.",
     ),
     v.examples(["workers/tickets.ts"]),
-    v.metadata({ path: true, reference: "path" } satisfies PathMetadata & ReferenceMetadata),
+    v.metadata({ path: true, reference: "list" } satisfies PathMetadata & ReferenceMetadata),
   ),
   env: v.optional(
     v.pipe(
       v.record(
         v.pipe(v.string(), v.regex(/^[A-Za-z_$][\w$]{0,255}$/u, "has a name that is no identifier")),
-        secretOption("A text, or where a secret is.", "value"),
+        secretOption("A text, or where a secret is.", "text"),
       ),
       v.description("What the handler gets as its second argument: texts, or secrets read when the module is loaded."),
       // As it is written; the type wants what becomes of it.

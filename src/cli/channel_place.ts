@@ -6,16 +6,21 @@ import { PathTemplate, TemplateError, templateValues } from "../channel/template
 import type { ChannelConfig } from "../config/config.ts";
 import type { RehearsedDelivery } from "../config/rehearsal.ts";
 
-/** "" for a channel that has no place. */
-export function channelPlace(
-  { name, options }: ChannelConfig,
-  delivery: Pick<RehearsedDelivery, "recipient" | "sender">,
-  { sender, hostName }: { readonly sender: string; readonly hostName: string },
-): string {
+/** What the variables of a place stand for. */
+export interface PlacedDelivery {
+  readonly delivery: Pick<RehearsedDelivery, "recipient" | "sender">;
+  readonly sender: string;
+  readonly hostName: string;
+}
+
+/** "" for a channel that has no place; without a delivery, the place as it is written. */
+export function channelPlace({ name, options }: ChannelConfig, placed?: PlacedDelivery): string {
   const given = options as Readonly<Record<string, unknown>> | null | undefined;
   const text = (key: string) => typeof given?.[key] === "string" ? given[key] : undefined;
   const path = text("path");
   if (path !== undefined) {
+    if (placed === undefined) return path;
+    const { delivery, sender, hostName } = placed;
     const envelope = { reversePath: delivery.sender ?? sender } as Parameters<typeof templateValues>[0]["envelope"];
     return expanded(path, () => templateValues({ id: "ID", envelope }, delivery, { name, hostName }));
   }

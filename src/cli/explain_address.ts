@@ -109,7 +109,7 @@ async function explain(
     const views = rehearsal.deliveries.map((delivery) => {
       const channel = channels.get(delivery.channel);
       const sender = formatMailbox(message.from);
-      const place = channel === undefined ? "" : channelPlace(channel, delivery, { sender, hostName: config.hostName });
+      const place = channel === undefined ? "" : channelPlace(channel, { delivery, sender, hostName: config.hostName });
       return { type: channel?.type ?? "", place };
     });
     explanations.push({ rehearsal, tried: rehearsal.explain(), channels: views });

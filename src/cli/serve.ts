@@ -3,13 +3,14 @@
  * not know how the server works.
  */
 import { channelTypes } from "../channel/registry.ts";
-import type { ChannelConfig, Config, ListenerConfig } from "../config/config.ts";
+import type { Config, ListenerConfig } from "../config/config.ts";
 import { type BufferedLog, createLog } from "../observe/logtape.ts";
 import { endpointText, type Runtime } from "../runtime/runtime.ts";
 import type { Listener } from "../server/listener.ts";
 import { Server } from "../server/server.ts";
 import { StartError } from "../server/start_error.ts";
 import { captureConfig } from "./capture.ts";
+import { channelPlace } from "./channel_place.ts";
 import { loadConfiguration } from "./configuration.ts";
 import { CommandError, exitCode } from "./exit.ts";
 import type { ServeOptions } from "./options.ts";
@@ -85,7 +86,7 @@ async function untilStopped(runtime: Runtime, server: Server, log: BufferedLog):
   log.info("stopped");
 }
 
-/** For people a summary, for machines an event for each listener. */
+/** For people a summary on stdout, for machines an event for each listener in the log. */
 function announce(
   runtime: Runtime,
   options: ServeOptions,
@@ -97,13 +98,14 @@ function announce(
     const { name, protocol, tls, tags } = listener.config;
     log.info("listening", { listener: name, endpoint: endpointText(listener.local), protocol, tls: tls.mode, tags });
   }
-  if (options.logFormat !== "pretty") return;
   const rows = listeners.map((listener) => [
     visible(listener.config.name),
     endpointText(listener.local),
     protocolText(listener.config),
   ]);
-  const channels = config.channels.map((channel) => [visible(channel.name), channel.type, visible(placeText(channel))]);
+  const channels = config.channels.map((
+    channel,
+  ) => [visible(channel.name), channel.type, visible(channelPlace(channel))]);
   const lines = ["Listening:", ...indented(rows), "Mail goes to:", ...indented(channels)];
   if (options.capture) {
     const [first] = listeners;
@@ -126,11 +128,4 @@ function protocolText(listener: ListenerConfig): string {
     implicit: "implicit TLS",
   };
   return `${listener.protocol.toUpperCase()}, ${texts[listener.tls.mode]}`;
-}
-
-/** The path of a channel that has one. */
-function placeText(channel: ChannelConfig): string {
-  const { options } = channel;
-  const path = typeof options === "object" && options !== null && "path" in options ? options.path : undefined;
-  return typeof path === "string" ? path : "";
 }

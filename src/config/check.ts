@@ -79,7 +79,7 @@ class Walk {
     if (node.kind === "scalar" && typeof node.value === "string" && node.value !== "") {
       const { value, place } = node;
       if (plain === "value") refer({ kind: "inline", place });
-      else {
+      else if (plain !== "text") {
         const isPublic = plain === "list" ? { isPublic: true } as const : {};
         refer({ kind: "file", path: absolutePath(value, place), place, ...isPublic });
       }

@@ -172,7 +172,9 @@ class View {
     }
     if (typeof node.value !== "string") return node.value;
     const reference = inner === undefined ? undefined : metadataOf(inner, "reference");
-    const masked = reference === "value" || (reference === undefined && isSecretKey(key, inner)) ? MASK : undefined;
+    const masked = reference === "value" || ((reference ?? "text") === "text" && isSecretKey(key, inner))
+      ? MASK
+      : undefined;
     const text = masked ?? withoutPassword(node.value);
     if (text !== node.value) masking.isMasked = true;
     const option = optionFor(inner, "string");

@@ -20,10 +20,11 @@ export interface PathMetadata {
 
 /**
  * Metadata of an option that names a file or a variable to be read when the program runs, so that `check` can look
- * whether it is there. A plain text is the file's path, or the secret itself; `list` is a path of a file without secrets.
+ * whether it is there. A plain text is the file's path, the secret itself, or a text that is none (`text`); `list` is a path
+ * of a file without secrets.
  */
 export interface ReferenceMetadata {
-  readonly reference: "path" | "value" | "list";
+  readonly reference: "path" | "value" | "text" | "list";
 }
 
 /** Metadata of a number or text with a unit; bounds in milliseconds or bytes. */
@@ -146,9 +147,10 @@ export function textsOption(description: string, example: readonly string[], ite
 }
 
 /**
- * A secret: `{ file = "…" }`, `{ env = "…" }` or a plain string, which is a path (a PEM file) or the secret itself.
+ * A secret: `{ file = "…" }`, `{ env = "…" }` or a plain string, which is a path (a PEM file), the secret itself, or a text
+ * where a secret may but need not stand.
  */
-export function secretOption(description: string, plain: "path" | "value") {
+export function secretOption(description: string, plain: "path" | "value" | "text") {
   const forms = `{ file = "…" }, { env = "…" } or ${plain === "path" ? "the path of a file" : "a text"}`;
   return v.pipe(
     v.union([

@@ -5,7 +5,15 @@ import * as v from "valibot";
 import { channelTypes } from "../../src/channel/registry.ts";
 
 test("registry: each type is found by its own name and says what it is for in one sentence", () => {
-  assert.deepEqual([...channelTypes.keys()].sort(), ["directory", "discard", "maildir", "mbox", "pipe", "script"]);
+  assert.deepEqual([...channelTypes.keys()].sort(), [
+    "directory",
+    "discard",
+    "maildir",
+    "mbox",
+    "pipe",
+    "script",
+    "webhook",
+  ]);
   for (const [name, definition] of channelTypes) {
     assert.equal(definition.type, name);
     assert.match(definition.summary, /^[A-Z][^\n]*\.$/);
@@ -20,6 +28,7 @@ const LEAST: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   mbox: { path: "/var/mail/box" },
   pipe: { command: ["/bin/cat"] },
   script: { module: "/etc/smtpd/worker.ts" },
+  webhook: { url: "https://app.example.com/inbound" },
 };
 
 test("registry: unknown options are refused, and so is one that is needed and missing or empty", () => {

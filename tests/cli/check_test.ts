@@ -275,3 +275,27 @@ test("explain: what is neither an address nor a code, or a code that does not ex
   assert.equal(unknown.code, 64);
   assert.match(unknown.err, /^smtpd: There is no code "SMTPD1011"\. Did you mean "SMTPD101"\?\n$/);
 });
+
+test("check --coverage and --min-coverage: what the routing tests reach, and when that is too little", async () => {
+  const routed = `${CLEAN}[[binding]]\nname = "a"\nrecipients = ["a@b.example"]\ndiscard = true\n` +
+    `[[binding]]\nname = "b"\nrecipients = ["b@b.example"]\ndiscard = true\n` +
+    `[[test]]\nto = "a@b.example"\nexpect = { binding = "a" }\n`;
+  const at = await directory({ "smtpd.toml": routed, "wrong.toml": routed.replace('binding = "a"', 'binding = "b"') });
+  const plain = await smtpd(["check", at("smtpd.toml")]);
+  assert.deepEqual([plain.code, /reach/u.test(plain.out)], [0, false]);
+  const shown = await smtpd(["check", "--coverage", at("smtpd.toml")]);
+  assert.equal(shown.code, 0);
+  assert.match(shown.out, /\nwarning\[SMTPD282\]: No routing test reaches the binding "b"\n|^warning\[SMTPD282\]/u);
+  assert.match(shown.out, /\nThe routing tests reach 1 of 2 bindings \(50 %\)\.\n$/u);
+  assert.equal((await smtpd(["check", "--min-coverage", "50%", at("smtpd.toml")])).code, 0);
+  const low = await smtpd(["check", "--min-coverage", "51", "--format", "concise", at("smtpd.toml")]);
+  assert.equal(low.code, 1);
+  assert.match(
+    low.out,
+    /:1:1: error\[SMTPD283\]: The routing tests reach 1 of 2 bindings: 50 %, and 51 % are wanted\n/u,
+  );
+  assert.equal((await smtpd(["check", "--min-coverage", "101", at("smtpd.toml")])).code, 2);
+  const failing = await smtpd(["check", "--format", "concise", at("wrong.toml")]);
+  assert.equal(failing.code, 1);
+  assert.match(failing.out, /: error\[SMTPD280\]: The routing test for "a@b\.example" failed: expected binding "b", /u);
+});

@@ -42,7 +42,11 @@ export class World implements AsyncDisposable {
   readonly kept: Kept[] = [];
   #accept: (transport: Transport) => void = () => {};
 
-  private constructor(config: Partial<ListenerConfig>, wrapSpool: (spool: Spool) => Spool) {
+  private constructor(
+    config: Partial<ListenerConfig>,
+    wrapSpool: (spool: Spool) => Spool,
+    shared: readonly BindingConfig[],
+  ) {
     const { clock, deadlines } = this;
     const random = systemRandom();
     this.spool = wrapSpool(openMemorySpool({}, clock, silentLog));
@@ -89,10 +93,10 @@ export class World implements AsyncDisposable {
     };
     this.listener = new Listener({
       listener,
-      router: compileRoutes(listener, BINDINGS),
+      router: compileRoutes(listener, shared),
       spool: this.spool,
       deliveries: this.controller,
-      identity: undefined,
+      identity: listener.tls.mode === "off" ? undefined : network.tlsIdentity({ certificate: "", privateKey: "" }),
       clock,
       random,
       network,
@@ -101,8 +105,12 @@ export class World implements AsyncDisposable {
     });
   }
 
-  static async open(config: Partial<ListenerConfig> = {}, wrapSpool = (spool: Spool) => spool): Promise<World> {
-    const world = new World(config, wrapSpool);
+  static async open(
+    config: Partial<ListenerConfig> = {},
+    wrapSpool = (spool: Spool) => spool,
+    shared: readonly BindingConfig[] = BINDINGS,
+  ): Promise<World> {
+    const world = new World(config, wrapSpool, shared);
     await world.listener.open();
     world.controller.start();
     return world;
@@ -122,8 +130,9 @@ export class World implements AsyncDisposable {
     };
   }
 
-  connect(): Client {
-    const { client, server } = transportPair({ client: { kind: "ip", address: "192.0.2.7", port: 40_000 } });
+  connect(address = "192.0.2.7"): Client {
+    const tls = { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256" };
+    const { client, server } = transportPair({ client: { kind: "ip", address, port: 40_000 }, tls });
     this.#accept(server);
     return new Client(client);
   }

@@ -76,12 +76,17 @@ class Run {
   readonly #context: LintContext;
   /** By the name of a binding of their own. */
   readonly #owners: ReadonlyMap<string, ListenerConfig>;
+  /** Some binding continues or has aliases, so that several may match one recipient. */
+  readonly #anyLeadsOn: boolean;
 
   constructor(config: Config, routers: readonly Router[], rehearse: Rehearse, context: LintContext) {
     this.#config = config;
     this.#routers = routers;
     this.#rehearse = rehearse;
     this.#context = context;
+    this.#anyLeadsOn = [config, ...config.listeners].some(({ bindings }) =>
+      bindings.some(({ continues, outcome }) => continues === true || outcome.kind === "aliases")
+    );
     this.#owners = new Map(
       config.listeners.flatMap((listener) => listener.bindings.map(({ name }) => [name, listener] as const)),
     );
@@ -97,12 +102,18 @@ class Run {
         const router = this.#routers[this.#config.listeners.indexOf(listener)];
         if (router === undefined) continue;
         const found = await this.#rehearse(listener, router, message);
-        if (this.#context.coverage !== undefined) { for (const name of matchedIn(found)) this.reached.add(name); }
+        if (this.#context.coverage !== undefined) { for (const name of this.#matchedIn(found)) this.reached.add(name); }
         const [first, ...more] = failure === undefined ? differencesOf(test, found) : [];
         if (first !== undefined) failure = { kind: "differs", to, found, differences: [first, ...more] };
       }
     }
     return failure;
+  }
+
+  /** Where one binding decides alone, it is the one that matched, and nothing needs to be explained for that. */
+  #matchedIn(found: Rehearsal): readonly string[] {
+    if (this.#anyLeadsOn) return matchedIn(found);
+    return found.binding === undefined ? [] : [found.binding];
   }
 
   /** The listener that is named; or whose own binding is expected; or all that a client of this kind can meet. */

@@ -1,5 +1,5 @@
 /**
- * Channels that no binding delivers to. It must not know what channels do.
+ * Channels that no binding delivers to and no other channel forwards to. It must not know what channels do.
  */
 import { quote } from "../diagnostic.ts";
 import { tablesAt, textAt, textsAt } from "../tree.ts";
@@ -15,7 +15,12 @@ export const unusedChannel: LintRule = {
       ...tablesAt(root, "listener").flatMap((listener) => tablesAt(listener, "binding")),
     ];
     const used = new Set(bindings.flatMap((binding) => textsAt(binding, "deliver").map((text) => text.value)));
-    for (const channel of tablesAt(root, "channel")) {
+    const channels = tablesAt(root, "channel");
+    for (const channel of channels) {
+      const target = textAt(channel, "forward_channel");
+      if (target !== undefined) used.add(target.value);
+    }
+    for (const channel of channels) {
       const name = textAt(channel, "name");
       if (name === undefined || used.has(name.value)) continue;
       report(`No binding delivers to the channel ${quote(name.value)}`, name.place, {
