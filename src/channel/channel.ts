@@ -21,7 +21,10 @@ export interface ChannelContext {
   readonly name: string;
   /** For Delivered-To, unique file names and the like. */
   readonly hostName: string;
-  readonly runtime: Pick<Runtime, "files" | "clock" | "random" | "processes" | "resolver" | "http" | "workers" | "scripts">;
+  readonly runtime: Pick<
+    Runtime,
+    "files" | "clock" | "random" | "processes" | "resolver" | "http" | "workers" | "scripts"
+  >;
   readonly log: Log;
   /** What stores new messages for the channel of that name; undefined when there is none. */
   submitTo(channel: string): Submit | undefined;
@@ -72,10 +75,24 @@ export interface JobRecipient {
   readonly attempts: number;
 }
 
-/** `detail` is one line for logs and `queue show`. */
+/** `detail` is one line for logs, `queue show` and the sender, when it is told. */
 export type Outcome =
-  | { readonly kind: "delivered"; readonly deliveryId: number; readonly detail: string }
-  /** Try again later; not before `retryAfterMs` from now when the receiver asked for that. */
-  | { readonly kind: "deferred"; readonly deliveryId: number; readonly detail: string; readonly retryAfterMs?: number }
-  /** Trying again cannot help. */
-  | { readonly kind: "failed"; readonly deliveryId: number; readonly detail: string };
+  & {
+    readonly deliveryId: number;
+    readonly detail: string;
+    /** The enhanced status code (RFC 3463) for a detail that has none. */
+    readonly status?: string;
+    /** The name of the SMTP or LMTP server whose reply the detail has. */
+    readonly remoteMta?: string;
+  }
+  & (
+    /**
+     * Absent: it has arrived. `notifies`: it was handed on to who tells the sender what becomes of it, because NOTIFY was
+     * passed on; `relayed`: to who may not.
+     */
+    | { readonly kind: "delivered"; readonly onward?: "notifies" | "relayed" }
+    /** Try again later; not before `retryAfterMs` from now when the receiver asked for that. */
+    | { readonly kind: "deferred"; readonly retryAfterMs?: number }
+    /** Trying again cannot help. */
+    | { readonly kind: "failed" }
+  );

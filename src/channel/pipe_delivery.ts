@@ -45,8 +45,20 @@ const SYSEXITS: Readonly<Record<number, string>> = {
   78: "EX_CONFIG",
 };
 
+/** What some of the codes say as enhanced status codes (RFC 3463); the others are about this system. */
+const STATUSES: Readonly<Record<number, string>> = {
+  65: "5.6.0",
+  67: "5.1.1",
+  68: "5.1.2",
+  73: "5.2.0",
+  75: "4.3.0",
+  76: "5.5.0",
+  77: "5.7.0",
+  78: "5.3.5",
+};
+
 type Content = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-type Verdict = Pick<Outcome, "kind" | "detail">;
+type Verdict = Pick<Outcome, "kind" | "detail" | "status">;
 
 export class PipeChannel implements Channel {
   readonly #options: PipeOptions;
@@ -173,7 +185,7 @@ export class PipeChannel implements Channel {
     const name = SYSEXITS[exit.code];
     const code = name === undefined ? String(exit.code) : `${exit.code} (${name})`;
     const kind = exit.code === EX_TEMPFAIL ? "deferred" : "failed";
-    return { kind, detail: oneLine(`${program} exited with ${code}${said}`) };
+    return { kind, detail: oneLine(`${program} exited with ${code}${said}`), status: STATUSES[exit.code] ?? "5.3.0" };
   }
 }
 

@@ -10,6 +10,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Change, ChangeOutcome, QueueEntry, Spool } from "../spool/spool.ts";
 import { changeable } from "../spool/spool.ts";
 import { CommandError, exitCode } from "./exit.ts";
+import type { Bouncer } from "./queue_bounce.ts";
 import { countText, defaultRows, listColumns, type QueueOptions } from "./queue_entry.ts";
 import { Progress } from "./queue_progress.ts";
 import { type Filters, hasFilters, reportUnknown, resolve, selected } from "./queue_selection.ts";
@@ -47,7 +48,7 @@ const words: Readonly<Record<Action, Words>> = {
   bounce: {
     doing: "Giving up",
     done: "Gave up",
-    after: " They are kept as failed; their senders are not told.",
+    after: " They are kept as failed.",
     unsuitable: "failed already",
   },
   remove: { doing: "Removing", done: "Removed", after: "", unsuitable: "in a state that cannot be removed" },
@@ -99,6 +100,7 @@ export async function queueChange(
   ids: readonly string[],
   options: QueueChangeOptions,
   ask: Ask,
+  bouncer?: Bouncer,
 ): Promise<number> {
   const change = toChange(action, options.reason);
   const { scopes, unknown } = await resolve(spool, ids);
@@ -110,11 +112,11 @@ export async function queueChange(
   }
   const changed = options.dryRun === true
     ? candidates
-    : await apply(runtime, spool, candidates, change, action, skipped);
+    : await apply(runtime, spool, candidates, change, action, skipped, bouncer);
   if (options.json === true) writeJson(runtime, action, options.dryRun === true, changed, skipped, unknown);
   else if (changed.length > 0) {
     if (options.dryRun === true) writePreview(runtime, preview, changed.length);
-    writeReport(runtime, action, options.dryRun === true, changed);
+    writeReport(runtime, action, options.dryRun === true, changed, bouncer?.told);
   }
   reportSkipped(runtime, action, skipped);
   if (changed.length + skipped.length + unknown.length === 0) {
@@ -166,12 +168,15 @@ async function apply(
   change: Change,
   action: Action,
   skipped: Skipped[],
+  bouncer: Bouncer | undefined,
 ): Promise<readonly Candidate[]> {
   using progress = new Progress(runtime, words[action].doing, candidates.length);
   const changed: Candidate[] = [];
   for (let at = 0; at < candidates.length; at += batchSize) {
     const batch = candidates.slice(at, at + batchSize);
-    const outcomes = await spool.change(batch.map(({ delivery }) => delivery), change);
+    const outcomes = change.kind === "fail" && bouncer !== undefined
+      ? await bouncer.bounce(batch, change.detail)
+      : await spool.change(batch.map(({ delivery }) => delivery), change);
     for (const [index, candidate] of batch.entries()) {
       const outcome = outcomes[index] ?? "gone";
       if (outcome === "changed") changed.push(candidate);
@@ -215,11 +220,22 @@ function writePreview(runtime: Runtime, preview: readonly QueueEntry[], count: n
   if (preview.length < count) stdio.writeErr(`smtpd: These are the first ${preview.length}.\n`);
 }
 
-function writeReport(runtime: Runtime, action: Action, dryRun: boolean, changed: readonly Candidate[]): void {
+function writeReport(
+  runtime: Runtime,
+  action: Action,
+  dryRun: boolean,
+  changed: readonly Candidate[],
+  told = 0,
+): void {
   const { done, after } = words[action];
+  const notices = action !== "bounce"
+    ? ""
+    : told === 0
+    ? " Nobody is told: no sender can be, or wants to be."
+    : ` ${countText(told, "notification is", "notifications are")} on the way to the senders.`;
   const text = dryRun
     ? `Would ${action} ${extent(changed)}. Nothing was changed.`
-    : `${done} ${extent(changed)}.${after}`;
+    : `${done} ${extent(changed)}.${after}${notices}`;
   runtime.processes.stdio.writeOut(`${text}\n`);
 }
 

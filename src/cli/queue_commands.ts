@@ -4,6 +4,7 @@
  */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { parseDuration } from "../config/duration.ts";
+import type { Config } from "../config/config.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Spool } from "../spool/spool.ts";
 import { configOption, jsonOption, notEmpty, wholeNumber } from "./options.ts";
@@ -132,7 +133,7 @@ const changes: Readonly<Record<Action, About>> = {
   release: { description: "Releases held deliveries: they are due at once.", example: "--binding quarantine" },
   bounce: {
     description: "Gives queued and held deliveries up: they are failed, and kept until they are retried or removed.\n" +
-      "No notice is sent to the sender.",
+      "The sender is told, as for any failure: not when the message has no sender, or asked for no notification.",
     example: "ID --reason 'Wrong domain'",
   },
   remove: {
@@ -158,7 +159,14 @@ function addChange(queue: Command, runtime: Runtime, end: End, action: Action): 
       const { checkChange, queueChange, terminalAsk } = await import("./queue_change.ts");
       const ask = terminalAsk(runtime);
       checkChange(action, ids, options, ask);
-      end(await onSpool(runtime, options, (spool) => queueChange(runtime, spool, action, ids, options, ask)));
+      end(
+        await onSpool(runtime, options, async (spool, config) => {
+          const bouncer = action !== "bounce" || options.dryRun === true
+            ? undefined
+            : await (await import("./queue_bounce.ts")).openBouncer(runtime, config, spool);
+          return await queueChange(runtime, spool, action, ids, options, ask, bouncer);
+        }),
+      );
     });
   if (action === "bounce") {
     command.addOption(new Option("--reason <text>", "kept with the delivery, for its history").argParser(printable));
@@ -196,7 +204,7 @@ function printable(value: string): string {
 async function onSpool(
   runtime: Runtime,
   options: QueueOptions,
-  work: (spool: Spool) => Promise<number>,
+  work: (spool: Spool, config: Config) => Promise<number>,
 ): Promise<number> {
   const { withSpool } = await import("./with_spool.ts");
   return await withSpool(runtime, options.config, work);

@@ -2,6 +2,7 @@
  * Opens the spool that a configuration names, for a command that looks at it or changes it from beside `serve`. It must
  * not create one: a spool that is not there is a mistake in the configuration, or a server that has never run.
  */
+import type { Config } from "../config/config.ts";
 import { silentLog } from "../observe/log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { openSpool } from "../spool/open.ts";
@@ -12,7 +13,7 @@ import { CommandError, exitCode } from "./exit.ts";
 export async function withSpool(
   runtime: Runtime,
   configFile: string | undefined,
-  work: (spool: Spool) => Promise<number>,
+  work: (spool: Spool, config: Config) => Promise<number>,
 ): Promise<number> {
   const config = await loadConfiguration(runtime, configFile);
   const { store } = config.spool;
@@ -31,5 +32,5 @@ export async function withSpool(
     );
   }
   await using spool = await openSpool(config.spool, runtime, silentLog);
-  return await work(spool);
+  return await work(spool, config);
 }

@@ -8,6 +8,7 @@ import { isRegexText, parseRegex } from "../binding/regex.ts";
 import { parseTemplate } from "../binding/template.ts";
 import { parseTextPattern } from "../binding/text_set.ts";
 import { isFieldName } from "../message/edit.ts";
+import { NOTIFICATIONS } from "./config.ts";
 import type { ConsistencyContext } from "./consistency.ts";
 import { diagnostic, quote } from "./diagnostic.ts";
 import { spanOf } from "./source.ts";
@@ -148,6 +149,7 @@ function checkListeners(conditions: TableNode, listeners: readonly TableNode[], 
     const tags = textsAt(listener, "tags").flatMap(({ value }) => value.split(/\s+/u));
     return [textAt(listener, "name")?.value ?? "", ...tags];
   }));
+  known.add(NOTIFICATIONS);
   for (const text of textsAt(conditions, "listeners")) {
     if (known.has(text.value) || text.value === "") continue;
     const place = spanOf(text.place);

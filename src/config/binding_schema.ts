@@ -132,7 +132,11 @@ const conditionEntries = {
     ["*@partner.example", "<>"],
   )),
   listeners: v.optional(
-    textsOption("Names or tags of listeners.", ["inbound"], "the name or tag of a listener or an array of them"),
+    textsOption(
+      'Names or tags of listeners; "notifications" stands for what senders are told of failures and delays.',
+      ["inbound"],
+      "the name or tag of a listener or an array of them",
+    ),
   ),
   clients: v.optional(listOption("IP addresses and networks of clients.", ["10.0.0.0/8", "2001:db8::/32"])),
   authenticated: v.optional(v.pipe(

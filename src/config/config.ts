@@ -15,6 +15,7 @@ export interface Config {
   /** Shared bindings, tried after a listener's own. */
   readonly bindings: readonly BindingConfig[];
   readonly channels: readonly ChannelConfig[];
+  readonly notifications?: NotificationsConfig;
   /** How long SIGTERM waits for transactions in progress. */
   readonly shutdownGraceMs: number;
   /** Routing tests, which `check` runs. */
@@ -48,6 +49,14 @@ export interface Expectation {
   /** After rewriting, in any order. */
   readonly recipient?: readonly Mailbox[];
   readonly outcome?: "deliver" | "hold" | "discard" | "reject" | "defer";
+}
+
+/** What stands for a listener's name when a notification is routed: bindings may have it among their `listeners`. */
+export const NOTIFICATIONS = "notifications";
+
+export interface NotificationsConfig {
+  /** Takes notifications to senders whose address no binding takes; absent: they are not told. */
+  readonly channel?: string;
 }
 
 export interface SpoolConfig {
@@ -195,6 +204,13 @@ export interface ChannelConfig {
   /** An attempt that takes longer failed, and is tried again. */
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;
+  /**
+   * Who is told when a delivery is given up, which is then removed, or kept when its sender cannot be told. `keep`: nobody
+   * is told anything, and it is kept. `both`: told and kept. Absent: `sender`.
+   */
+  readonly notify?: "sender" | "keep" | "both";
+  /** Ages at which the sender is warned that a message is late, in rising order. Absent: never. */
+  readonly noticesMs?: readonly number[];
   /** Options of the type, checked by its schema, paths absolute. */
   readonly options: unknown;
 }
@@ -203,6 +219,6 @@ export interface RetryPolicy {
   /** Wait after the first failure; doubled after each further one. */
   readonly firstDelayMs: number;
   readonly maxDelayMs: number;
-  /** A delivery older than this that fails again is given up and kept as `failed`. */
+  /** A delivery older than this that fails again is given up. */
   readonly maxAgeMs: number;
 }

@@ -10,7 +10,7 @@ import { type Parsed, parseDuration } from "./duration.ts";
 import { parseSize } from "./size.ts";
 import { type Source, spanOf } from "./source.ts";
 import { nearest } from "./suggest.ts";
-import { tableAt, type TableNode, tablesAt, type Text, textAt, textsAt } from "./tree.ts";
+import { type Node, tableAt, type TableNode, tablesAt, type Text, textAt, textsAt } from "./tree.ts";
 
 export interface ConsistencyContext {
   readonly report: (finding: Diagnostic) => void;
@@ -24,10 +24,13 @@ export function checkConsistency(root: TableNode, context: ConsistencyContext): 
   const bindings = [...tablesAt(root, "binding"), ...listeners.flatMap((listener) => tablesAt(listener, "binding"))];
   const channels = tablesAt(root, "channel");
   checkNames([...listeners, ...bindings, ...channels], context);
-  checkDeliveries(bindings, channels, context);
+  checkDeliveries(root, bindings, channels, context);
   for (const binding of bindings) checkBinding(binding, listeners, context);
   for (const listener of listeners) checkListener(listener, context);
-  for (const channel of channels) checkRetry(channel, context);
+  for (const channel of channels) {
+    checkRetry(channel, context);
+    checkNotices(channel, context);
+  }
   checkEndpoints(listeners, context);
   if (context.complete && !root.entries.has("listener")) {
     context.report(diagnostic("SMTPD109", "No listener is defined", fileSpan(context.main.file), {
@@ -58,6 +61,7 @@ function byPlace(left: Text, right: Text): number {
 }
 
 function checkDeliveries(
+  root: TableNode,
   bindings: readonly TableNode[],
   channels: readonly TableNode[],
   context: ConsistencyContext,
@@ -66,8 +70,11 @@ function checkDeliveries(
   // A channel without a readable name is reported already, and may be the one that is meant.
   if (!context.complete || names.includes(undefined)) return;
   const known = new Set(names.filter((name) => name !== undefined));
-  for (const binding of bindings) {
-    for (const text of textsAt(binding, "deliver")) {
+  const notifications = tableAt(root, "notifications");
+  const named = bindings.map((binding) => textsAt(binding, "deliver"));
+  if (notifications !== undefined) named.push(textsAt(notifications, "channel"));
+  for (const texts of named) {
+    for (const text of texts) {
       if (known.has(text.value) || text.value === "") continue;
       const place = spanOf(text.place);
       const meant = nearest(text.value, known);
@@ -131,9 +138,27 @@ function checkRetry(channel: TableNode, context: ConsistencyContext): void {
   }));
 }
 
+/** Nobody is warned of what is given up by then. */
+function checkNotices(channel: TableNode, context: ConsistencyContext): void {
+  const notices = channel.entries.get("notices")?.node;
+  const maximum = channel.entries.get("max_age");
+  const maxAgeMs = maximum === undefined ? undefined : quantityOf(maximum.node, parseDuration);
+  if (maximum === undefined || maxAgeMs === undefined || notices?.kind !== "array") return;
+  const late = notices.items.find((item) => (quantityOf(item, parseDuration) ?? 0) >= maxAgeMs);
+  if (late === undefined) return;
+  context.report(diagnostic("SMTPD112", 'A warning of "notices" is not before "max_age"', spanOf(late.place), {
+    secondary: [{ ...spanOf(maximum.node.place), label: "given up at this age" }],
+    help:
+      "A message of that age is given up, and then the sender is told so. Choose an earlier age, or a longer max_age.",
+  }));
+}
+
 /** A number or text with a unit; undefined when absent or malformed, which the schema reports. */
 function quantityAt(table: TableNode, key: string, parse: (value: number | string) => Parsed): number | undefined {
-  const node = table.entries.get(key)?.node;
+  return quantityOf(table.entries.get(key)?.node, parse);
+}
+
+function quantityOf(node: Node | undefined, parse: (value: number | string) => Parsed): number | undefined {
   if (node?.kind !== "scalar" || (typeof node.value !== "number" && typeof node.value !== "string")) return undefined;
   const parsed = parse(node.value);
   return parsed.ok ? parsed.value : undefined;

@@ -8,7 +8,7 @@ import { prepareRegex } from "../binding/regex.ts";
 import { bindingTexts } from "./binding_consistency.ts";
 import { buildBinding, present } from "./build_binding.ts";
 import { adoptUnknown, type CheckContext, checkTable, keysOf, type Reference, type Schema } from "./check.ts";
-import type { ChannelConfig, Config, ListenerConfig, ListenerTls } from "./config.ts";
+import type { ChannelConfig, Config, ListenerConfig, ListenerTls, NotificationsConfig } from "./config.ts";
 import { checkConsistency } from "./consistency.ts";
 import { type Diagnostic, diagnostic, quote } from "./diagnostic.ts";
 import { type ConfigFiles, readConfig } from "./include.ts";
@@ -174,9 +174,14 @@ function buildConfig(
     listeners: settings.listener.map((listener) => buildListener(listener, hostName)),
     bindings: settings.binding.map(buildBinding),
     channels: channels.map(buildChannel),
+    ...present("notifications", notificationsOf(settings)),
     shutdownGraceMs: settings.shutdown_grace,
     ...(settings.test.length === 0 ? {} : { tests: settings.test }),
   };
+}
+
+function notificationsOf({ notifications: { channel } }: Settings): NotificationsConfig | undefined {
+  return channel === undefined ? undefined : { channel };
 }
 
 function buildListener(listener: ListenerSettings, hostName: string): ListenerConfig {
@@ -222,6 +227,8 @@ function buildChannel({ settings, options }: CheckedChannel): ChannelConfig {
       maxDelayMs: settings.retry.max_delay,
       maxAgeMs: settings.max_age,
     },
+    notify: settings.notify,
+    noticesMs: settings.notices.toSorted((one, other) => one - other),
     options,
   };
 }

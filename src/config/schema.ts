@@ -264,6 +264,39 @@ export const channelSchema = v.strictObject({
     }),
     "5d",
   ),
+  notify: v.optional(
+    v.pipe(
+      v.picklist(["sender", "keep", "both"]),
+      v.description(
+        "What becomes of a delivery that is given up. sender: its sender is told, and it is removed; it is kept when the " +
+          "sender cannot be told or does not want to be. keep: it is kept for smtpd queue retry, and the sender is told " +
+          "nothing, of delays and successes neither. both: told and kept.",
+      ),
+      v.examples(["keep"]),
+    ),
+    "sender",
+  ),
+  notices: v.optional(
+    v.pipe(
+      v.array(durationOption("An age.", "4h", { minimum: MINUTE, maximum: 60 * DAY })),
+      v.maxLength(20, "must not have more than 20 ages"),
+      v.description("Ages at which the sender is warned that the message has not been delivered yet; [] for never."),
+      // As it is written; the type wants what becomes of it.
+      v.examples([["4h", "3d"]] as never[]),
+    ),
+    ["1d"],
+  ),
+});
+
+const notifications = v.strictObject({
+  channel: v.optional(
+    textOption(
+      "Channel for notifications to senders whose address no shared binding takes, such as one that relays. Absent: they " +
+        "are not told, and what failed is kept.",
+      "relay",
+      64,
+    ),
+  ),
 });
 
 const include = v.optional(textsOption(
@@ -294,6 +327,10 @@ export function settingsSchema(lowestPort: 0 | 1) {
       "30s",
     ),
     spool: v.optional(v.pipe(spool, v.description("The durable store of accepted messages.")), {}),
+    notifications: v.optional(
+      v.pipe(notifications, v.description("What senders are told of failures, delays and successes (RFC 3464).")),
+      {},
+    ),
     listener: v.optional(v.pipe(v.array(listener(lowestPort)), v.description("Where clients connect.")), []),
     binding: v.optional(
       v.pipe(v.array(binding), v.description("Rules for recipients, tried in order after a listener's own.")),

@@ -6,13 +6,12 @@
  * Whatever a channel does, each lease that was taken is settled once: as the channel said, as a retry when it said
  * nothing, or as returned when there was no time to attempt it.
  */
-import type { Channel, Job, JobRecipient, Outcome } from "../channel/channel.ts";
+import type { Channel, Outcome } from "../channel/channel.ts";
 import { oneLine } from "../channel/content.ts";
 import type { ChannelConfig } from "../config/config.ts";
-import { editedContent, type HeaderEdit } from "../message/edit.ts";
 import type { Log } from "../observe/log.ts";
 import type { Clock, Random } from "../runtime/runtime.ts";
-import type { Lease, Settlement, Spool, StoredMessage } from "../spool/spool.ts";
+import type { Lease, Settlement, Spool } from "../spool/spool.ts";
 import {
   ABANDON_AFTER_MS,
   LEASE_MS,
@@ -23,10 +22,14 @@ import {
   UNRECORDED_MAX,
   WAITING_MAX,
 } from "./limits.ts";
+import type { Notifications } from "./notification.ts";
+import { Notifier } from "./notifier.ts";
+import { noticeOf } from "./notify.ts";
 import { afterFailure } from "./retry.ts";
 import { groupLeases, Lane, soleWork } from "./schedule.ts";
 import type { Work } from "./schedule.ts";
 import { Settler } from "./settler.ts";
+import { SpooledJob } from "./spooled_job.ts";
 
 export interface ConfiguredChannel {
   readonly config: ChannelConfig;
@@ -40,6 +43,8 @@ export interface JobControllerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Absent: senders are told nothing, and what is given up is kept. */
+  readonly notifications?: Pick<Notifications, "tell">;
 }
 
 /** One attempt under way. */
@@ -63,6 +68,7 @@ export class JobController {
   readonly #lanes = new Map<string, Lane>();
   readonly #names: readonly string[];
   readonly #settler: Settler;
+  readonly #notifier: Notifier | undefined;
   readonly #runs = new Set<Run>();
   /** Calls of the spool under way that may bring leases. */
   #asking = 0;
@@ -83,7 +89,17 @@ export class JobController {
     this.#log = options.log;
     for (const [name, { config, channel }] of options.channels) this.#lanes.set(name, new Lane(name, config, channel));
     this.#names = [...this.#lanes.keys()];
-    this.#settler = new Settler(options.spool, options.clock, options.log, () => this.#changed());
+    const changed = () => this.#changed();
+    const settler = this.#settler = new Settler(options.spool, options.clock, options.log, changed);
+    const { notifications, spool, clock, log } = options;
+    this.#notifier = notifications === undefined ? undefined : new Notifier({
+      notifications,
+      spool,
+      clock,
+      log,
+      settle: (lease, settlement) => settler.add(lease, settlement),
+      changed,
+    });
   }
 
   /** Begins to take due deliveries from the spool. */
@@ -98,7 +114,7 @@ export class JobController {
    * enough to do, is not known, or the controller is stopping; call `nudge` after such a commit.
    */
   claimable(channels: readonly string[]): boolean {
-    if (this.#stopping || this.#settler.failing || this.#settler.unrecorded > UNRECORDED_MAX) return false;
+    if (this.#stopping || this.#settler.failing || this.#unrecorded > UNRECORDED_MAX) return false;
     for (const name of channels) {
       const lane = this.#lanes.get(name);
       if (lane === undefined || !lane.open) return false;
@@ -174,9 +190,14 @@ export class JobController {
   }
 
   #quiet(): boolean {
-    if (this.#runs.size > 0 || this.#asking > 0 || this.#settler.unrecorded > 0) return false;
+    if (this.#runs.size > 0 || this.#asking > 0 || this.#unrecorded > 0) return false;
     for (const lane of this.#lanes.values()) if (lane.waiting > 0) return false;
     return true;
+  }
+
+  /** Outcomes that the spool does not know yet. */
+  get #unrecorded(): number {
+    return this.#settler.unrecorded + (this.#notifier?.waiting ?? 0);
   }
 
   /** Whether a claim that was promised may still wait here. */
@@ -205,7 +226,7 @@ export class JobController {
     if (this.#stopping || this.#ticker === undefined || lane.asking || lane.dueAtMs === Infinity) return;
     const nowMs = this.#clock.nowMs();
     if (lane.askAtMs > nowMs) return this.#wakeAt(lane.askAtMs, nowMs);
-    if (this.#settler.failing || this.#settler.unrecorded > UNRECORDED_MAX) return;
+    if (this.#settler.failing || this.#unrecorded > UNRECORDED_MAX) return;
     const count = lane.wanted(nowMs);
     if (count > 0) void this.#lease(lane, count);
   }
@@ -355,8 +376,7 @@ export class JobController {
       return;
     }
     pending.splice(at, 1);
-    const retryAfterMs = outcome.kind === "deferred" ? outcome.retryAfterMs : undefined;
-    this.#settle(lane, lease, outcome.kind, oneLine(outcome.detail), retryAfterMs);
+    this.#settle(lane, lease, outcome);
   }
 
   /** What the channel left open: given back when it was stopped by our shutdown, tried again otherwise. */
@@ -367,16 +387,22 @@ export class JobController {
     const detail = run.abortedFor === "timeout"
       ? `The attempt took longer than ${lane.config.timeoutMs / 1_000} s and was stopped`
       : oneLine(why);
-    for (const lease of pending.splice(0)) this.#settle(lane, lease, "deferred", detail);
+    for (const lease of pending.splice(0)) {
+      this.#settle(lane, lease, { kind: "deferred", deliveryId: lease.deliveryId, detail });
+    }
   }
 
-  #settle(lane: Lane, lease: Lease, kind: Outcome["kind"], detail: string, retryAfterMs = 0): void {
-    const settlement: Settlement = kind === "delivered"
-      ? { kind: "done", detail }
-      : kind === "failed"
-      ? { kind: "failed", detail }
-      : this.#retry(lane, lease, detail, retryAfterMs);
-    this.#settler.add(lease, settlement);
+  #settle(lane: Lane, lease: Lease, outcome: Outcome): void {
+    const detail = oneLine(outcome.detail);
+    const settlement = outcome.kind === "delivered"
+      ? { kind: "done", detail } as const
+      : outcome.kind === "failed"
+      ? { kind: "failed", detail } as const
+      : this.#retry(lane, lease, detail, outcome.retryAfterMs ?? 0);
+    const notifier = this.#notifier;
+    const notice = notifier && noticeOf(lane.config, lease, outcome, settlement, this.#clock);
+    if (notice === undefined) this.#settler.add(lease, settlement);
+    else notifier?.add(lease, settlement, notice);
     if (!this.#log.enabled("info")) return;
     const { message, delivery } = lease;
     this.#log.info(settlement.kind === "done" ? "delivered" : settlement.kind === "retry" ? "deferred" : "failed", {
@@ -441,9 +467,9 @@ export class JobController {
       late = true;
       this.#changed();
     });
-    await this.#until(() => late || (!this.#calling() && this.#settler.unrecorded === 0));
+    await this.#until(() => late || (!this.#calling() && this.#unrecorded === 0));
     timer[Symbol.dispose]();
-    const lost = this.#settler.close();
+    const lost = this.#settler.close() + (this.#notifier?.close() ?? 0);
     if (lost > 0) this.#log.error("stop-unrecorded", { deliveries: lost });
     this.#ticker[Symbol.dispose]();
     this.#wake?.[Symbol.dispose]();
@@ -463,29 +489,6 @@ export class JobController {
     const met = this.#waiters.filter((waiter) => waiter.when());
     this.#waiters = this.#waiters.filter((waiter) => !met.includes(waiter));
     for (const waiter of met) waiter.resolve();
-  }
-}
-
-/** A job over leases of one message. A lease has everything a recipient of a job has. */
-class SpooledJob implements Job {
-  readonly message: StoredMessage;
-  readonly recipients: readonly JobRecipient[];
-  readonly #spool: Spool;
-  /** The same for all recipients of the job. */
-  readonly #edits: readonly HeaderEdit[] | undefined;
-
-  constructor(spool: Spool, work: Work) {
-    this.#spool = spool;
-    this.recipients = work.pending.slice();
-    const { message, delivery } = work.pending[0] as Lease;
-    const { reversePath } = delivery;
-    this.message = reversePath === undefined ? message : { ...message, envelope: { ...message.envelope, reversePath } };
-    this.#edits = delivery.edits;
-  }
-
-  content(): AsyncIterable<Uint8Array> {
-    const stored = this.#spool.content(this.message.id);
-    return this.#edits === undefined ? stored : editedContent(stored, this.#edits);
   }
 }
 

@@ -45,3 +45,6 @@ export const SPOOL_RETRY_MAX_MS = 10_000;
 
 /** At shutdown, how long outcomes may take to be recorded before they are left to the expiry of their leases. */
 export const RECORD_GRACE_MS = 5_000;
+
+/** Notifications that are made and stored at one time: enough to share an fsync, too few to matter for memory. */
+export const NOTIFYING_MAX = 16;

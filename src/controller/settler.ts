@@ -12,6 +12,14 @@ import { SETTLE_BATCH_MAX, SPOOL_RETRY_FIRST_MS, SPOOL_RETRY_MAX_MS } from "./li
 /** Microtasks from one outcome of an async generator to the next, and one to spare. */
 const OUTCOME_HOPS = 5;
 
+/** Waits as long as outcomes keep coming without a turn of the event loop between them, so that they go together. */
+export async function whileComing(count: () => number): Promise<void> {
+  for (let seen = 0; seen < count() && seen < SETTLE_BATCH_MAX;) {
+    seen = count();
+    for (let hop = 0; hop < OUTCOME_HOPS; hop++) await undefined;
+  }
+}
+
 export interface LeaseSettlement {
   readonly lease: Lease;
   readonly settlement: Settlement;
@@ -65,12 +73,8 @@ export class Settler {
     return lost;
   }
 
-  /** Waits as long as outcomes keep coming without a turn of the event loop between them, so that they go together. */
   async #flushSoon(): Promise<void> {
-    for (let seen = 0; seen < this.#queue.length && seen < SETTLE_BATCH_MAX;) {
-      seen = this.#queue.length;
-      for (let hop = 0; hop < OUTCOME_HOPS; hop++) await undefined;
-    }
+    await whileComing(() => this.#queue.length);
     this.#scheduled = false;
     await this.#flush();
   }

@@ -73,7 +73,8 @@ const WORDS: Readonly<Record<DsnAction, Words>> = {
   },
   delayed: {
     subject: "Your message is delayed",
-    text: "Your message has not been delivered yet, and is still being tried. You need not send it again. It waits for:",
+    text:
+      "Your message has not been delivered yet, and is still being tried. You need not send it again. It waits for:",
   },
   delivered: { subject: "Your message was delivered", text: "Your message was delivered to:" },
   relayed: {
@@ -82,7 +83,8 @@ const WORDS: Readonly<Record<DsnAction, Words>> = {
   },
   expanded: {
     subject: "Your message was passed on",
-    text: "Your message was passed on to all members of a list. You may not be told what becomes of it there. The list is:",
+    text:
+      "Your message was passed on to all members of a list. You may not be told what becomes of it there. The list is:",
   },
 };
 
@@ -204,7 +206,9 @@ function recipientFields(reported: ReportedRecipient, isGlobal: boolean): readon
     ...(remoteMta === undefined ? [] : [field("Remote-MTA", `dns; ${asciiOnly(remoteMta)}`)]),
     ...(detail === "" ? [] : [textField("Diagnostic-Code", asciiOnly(code))]),
     field("Last-Attempt-Date", formatDate(lastAttemptMs)),
-    ...(action !== "delayed" || retryUntilMs === undefined ? [] : [field("Will-Retry-Until", formatDate(retryUntilMs))]),
+    ...(action !== "delayed" || retryUntilMs === undefined
+      ? []
+      : [field("Will-Retry-Until", formatDate(retryUntilMs))]),
   ];
 }
 

@@ -5,9 +5,10 @@
 import { ListError, ListFiles } from "../binding/list.ts";
 import { compileRoutes } from "../binding/route.ts";
 import type { Channel, ChannelContext, ChannelDefinition } from "../channel/channel.ts";
-import type { ChannelConfig, Config, ListenerConfig } from "../config/config.ts";
+import { type ChannelConfig, type Config, type ListenerConfig, NOTIFICATIONS } from "../config/config.ts";
 import { readSecret } from "../config/secret.ts";
 import { type ConfiguredChannel, JobController } from "../controller/controller.ts";
+import { Notifications } from "../controller/notification.ts";
 import type { Log } from "../observe/log.ts";
 import { FileError, type Runtime, type TlsIdentity, TlsIdentityError } from "../runtime/runtime.ts";
 import type { Spool } from "../spool/spool.ts";
@@ -57,6 +58,7 @@ export class Generation implements AsyncDisposable {
     for (const listener of chooseListeners(config.listeners, options.listeners)) {
       services.push(listenerServices(options, listener, await tlsIdentity(listener, runtime), lists));
     }
+    const notifications = openNotifications(options, lists);
     await loadLists(lists);
     const stack = new AsyncDisposableStack();
     try {
@@ -65,7 +67,7 @@ export class Generation implements AsyncDisposable {
         channels.set(channel.name, { config: channel, channel: stack.use(await openChannel(options, channel)) });
       }
       const { clock, random } = runtime;
-      const controller = new JobController({ spool, channels, clock, random, log });
+      const controller = new JobController({ spool, channels, clock, random, log, notifications });
       return new Generation(config, controller, services, stack);
     } catch (error) {
       await stack.disposeAsync();
@@ -93,6 +95,19 @@ function listenerServices(
   const { runtime: { network, clock, random }, config, spool, deliveries, deadlines, log } = options;
   const router = compileRoutes(listener, config.bindings, lists);
   return { listener, router, spool, deliveries, identity, clock, random, network, deadlines, log };
+}
+
+/** They go where the shared bindings send mail to the sender's address. */
+export function openNotifications(
+  options: Pick<GenerationOptions, "config" | "runtime" | "spool" | "log"> & {
+    readonly deliveries: Pick<Deliveries, "nudge">;
+  },
+  lists: ListFiles,
+): Notifications {
+  const { config: { hostName, bindings, notifications }, runtime: { clock, random }, spool, log, deliveries } = options;
+  const router = compileRoutes({ name: NOTIFICATIONS, tags: [], hostName, bindings: [] }, bindings, lists);
+  const { nudge } = deliveries;
+  return new Notifications({ spool, router, hostName, channel: notifications?.channel, clock, random, log, nudge });
 }
 
 /** The files that bindings name must be there when mail comes. */

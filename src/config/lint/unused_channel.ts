@@ -1,8 +1,8 @@
 /**
- * Channels that no binding delivers to and no other channel forwards to. It must not know what channels do.
+ * Channels that no binding delivers to, no other channel forwards to and no notification goes to. It must not know what channels do.
  */
 import { quote } from "../diagnostic.ts";
-import { tablesAt, textAt, textsAt } from "../tree.ts";
+import { tableAt, tablesAt, textAt, textsAt } from "../tree.ts";
 import type { LintRule } from "./rule.ts";
 
 export const unusedChannel: LintRule = {
@@ -15,6 +15,8 @@ export const unusedChannel: LintRule = {
       ...tablesAt(root, "listener").flatMap((listener) => tablesAt(listener, "binding")),
     ];
     const used = new Set(bindings.flatMap((binding) => textsAt(binding, "deliver").map((text) => text.value)));
+    const notifications = tableAt(root, "notifications");
+    if (notifications !== undefined) { for (const { value } of textsAt(notifications, "channel")) used.add(value); }
     const channels = tablesAt(root, "channel");
     for (const channel of channels) {
       const target = textAt(channel, "forward_channel");
