@@ -223,7 +223,7 @@ function textField(name: string, value: string): string {
 }
 
 function asciiOnly(text: string): string {
-  return text.replace(/[^ -~]/gu, "?");
+  return safeFieldText(text, MAX_ADDRESS_CHARACTERS).replace(/[^ -~]/gu, "?");
 }
 
 function needsUtf8(address: string): boolean {

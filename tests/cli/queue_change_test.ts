@@ -67,12 +67,15 @@ test("queue retry: what failed and what waits is due now; what is leased is left
   ]);
 });
 
-test("queue bounce: gives up with a reason in the history, keeps the message, promises no notice", async () => {
+test("queue bounce: gives up with a reason in the history, keeps the message, says whom it told", async () => {
   await using world = new QueueWorld();
   await world.queue("m0001");
   const { code, out } = await change(world, "bounce", ["m0001"], { reason: "Wrong domain" });
   assert.equal(code, 0);
-  assert.equal(out, "Gave up 1 delivery of 1 message. They are kept as failed; their senders are not told.\n");
+  assert.equal(
+    out,
+    "Gave up 1 delivery of 1 message. They are kept as failed. Nobody is told: no sender can be, or wants to be.\n",
+  );
   assert.deepEqual(await world.states(), ["m0001 failed"]);
   assert.equal((await world.spool.attempts("m0001"))[0]?.detail, "Given up by the operator: Wrong domain");
 });

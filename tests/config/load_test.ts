@@ -45,6 +45,8 @@ shutdown_grace = 5
 [spool]
 url = "sqlite:data/q.db"
 min_free_space = "1GiB"
+[notifications]
+channel = "archive"
 [[listener]]
 name = "in"
 description = "d"
@@ -86,6 +88,8 @@ max_concurrency = 2
 rate_limit = "600/m"
 timeout = "1m"
 max_age = "1d"
+notify = "both"
+notices = ["12h", "5m", 3600]
 path = "mail"
 [channel.retry]
 first_delay = 2
@@ -131,8 +135,11 @@ max_delay = "4s"
       rateLimit: { count: 600, periodMs: 60_000 },
       timeoutMs: 60_000,
       retry: { firstDelayMs: 2000, maxDelayMs: 4000, maxAgeMs: 86_400_000 },
+      notify: "both",
+      noticesMs: [300_000, 3_600_000, 43_200_000],
       options: { path: "/etc/smtpd/mail" },
     }],
+    notifications: { channel: "archive" },
     shutdownGraceMs: 5000,
   });
 });
@@ -239,6 +246,18 @@ const CASES: Readonly<Record<string, readonly [text: string, expected: readonly 
     LISTENER + ARCHIVE +
     '[[listener.binding]]\nname = "a"\nrecipients = "*"\ndeliver = ["archvie", "archive", "zzz"]\n',
     ['SMTPD105 11:12 There is no channel "archvie"', 'SMTPD105 11:34 There is no channel "zzz"'],
+  ],
+  "notifications go to a channel that there is": [
+    LISTENER + ARCHIVE + '[notifications]\nchannel = "archvie"\n',
+    ['SMTPD105 9:11 There is no channel "archvie"'],
+  ],
+  "a warning that would come when the message is given up": [
+    LISTENER + ARCHIVE + 'max_age = "1d"\nnotices = ["4h", "24h"]\n',
+    ['SMTPD112 9:18 A warning of "notices" is not before "max_age"'],
+  ],
+  "bindings may be for notifications": [
+    LISTENER + ARCHIVE + '[[binding]]\nname = "a"\nlisteners = "notifications"\ndeliver = "archive"\n',
+    [],
   ],
   "a channel whose name cannot be read may be the one that is meant": [
     LISTENER +

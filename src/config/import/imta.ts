@@ -428,15 +428,16 @@ function channelKeyword({ name, arguments: given }: Keyword, table: ImportedTabl
     return { kind: "done" };
   }
   if (name !== "notices") return { kind: "unknown" };
-  const days = wholeNumber(given.at(-1) ?? "", 0, 60);
-  if (days === undefined) {
+  const ages = given.map((days) => wholeNumber(days, 0, 60));
+  const last = ages.at(-1);
+  if (last === undefined) {
     return { kind: "done", remark: "the last age is not 0 to 60 days, so max_age keeps its default" };
   }
-  table.set("max_age", `${days}d`);
-  const remark = given.length > 1
-    ? "only the last age counts, in days; no warnings are sent"
-    : "the age counts in days";
-  return { kind: "done", remark };
+  table.set("max_age", `${last}d`);
+  const warnings = ages.slice(0, -1).filter((days) => days !== undefined && days > 0 && days < last).slice(0, 20);
+  table.set("notices", warnings.map((days) => `${days}d`));
+  if (warnings.length === given.length - 1) return { kind: "done" };
+  return { kind: "done", remark: "ages that are not before the last one are left out" };
 }
 
 /** Waits as ISO 8601 durations: the first and the longest; between them smtpd doubles. */

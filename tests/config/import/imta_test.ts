@@ -90,6 +90,8 @@ test("import imta: a typical configuration", async () => {
     maxDelayMs: 14_400_000,
     maxAgeMs: 604_800_000,
   });
+  const dayMs = 86_400_000;
+  assert.deepEqual(config.channels.map(({ noticesMs }) => noticesMs), Array(3).fill([dayMs, 2 * dayMs, 4 * dayMs]));
   assert.match(toml, /# people of this house\n\[\[channel\]\]\nname = "l"/u);
 });
 
@@ -102,7 +104,6 @@ test("import imta: everything without an equivalent is told with its line", () =
     '6: Every address in "mailhost.example.com" is taken: there is no directory and no alias',
     '7: The rewrite rule ". $U%$H@tcp-daemon" has no equivalent',
     '8: The included file "/opt/rules/internet.rules" is not read: put it in place of this line',
-    '10: "notices 1 2 4 7": only the last age counts, in days; no warnings are sent',
     '10: "logging" of "defaults": needs nothing, every message is logged',
     '13: Mail for "l" is kept in the maildir "mail/l"',
     '13: "backoff pt30m pt1h pt4h": the first wait and the longest are kept; between them each is twice the one before',
@@ -240,6 +241,14 @@ test("import imta: values out of bounds keep the default and are told", async ()
     remarks.includes('imta.cnf:1: "recipientlimit 0": 0 is no value for max_recipients, which keeps its default'),
   );
   assert.ok(remarks.includes('imta.cnf:4: "maxjobs 5000": max_concurrency keeps its default'));
+});
+
+test("import imta: warnings come before the last age or not at all", async () => {
+  const { config, remarks } = await loaded({
+    "imta.cnf": "tcp_local smtp\ntcp-daemon\n\nl notices 3 0 9 6\nlocalhost\n\nreprocess notices 6\nreprocess-daemon\n",
+  });
+  assert.deepEqual([config.channels[0]?.noticesMs, config.channels[0]?.retry.maxAgeMs], [[259_200_000], 518_400_000]);
+  assert.ok(remarks.includes('imta.cnf:4: "notices 3 0 9 6": ages that are not before the last one are left out'));
 });
 
 test("import imta: integers of options may have a base", () => {
