@@ -83,13 +83,14 @@ test(
     await until("what was released arrived", async () => (await entries(server)).length === 1);
     assert.equal(await arrived(server), 3);
 
-    // Given up, kept, and tried again on demand.
+    // Given up and told of, kept, and tried again on demand.
     await queue(server, ["bounce", four.message, "--reason", "Trying"]);
+    await until("the notification arrived", async () => await arrived(server) === 4);
     assert.deepEqual((await entries(server)).map(({ state }) => state), ["failed"]);
     await queue(server, ["hold", four.message], 1);
     await queue(server, ["retry", four.message]);
     await until("what had failed arrived", async () => (await entries(server)).length === 0);
-    assert.equal(await arrived(server), 4);
+    assert.equal(await arrived(server), 5);
     await queue(server, ["retry", four.message], 1);
   },
 );
