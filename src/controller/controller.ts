@@ -6,13 +6,15 @@
  * Whatever a channel does, each lease that was taken is settled once: as the channel said, as a retry when it said
  * nothing, or as returned when there was no time to attempt it.
  */
-import type { Channel, Job, JobRecipient, Outcome } from "../channel/channel.ts";
+import type { Channel, Outcome } from "../channel/channel.ts";
 import { oneLine } from "../channel/content.ts";
 import type { ChannelConfig } from "../config/config.ts";
-import { editedContent, type HeaderEdit } from "../message/edit.ts";
 import type { Log } from "../observe/log.ts";
 import type { Clock, Random } from "../runtime/runtime.ts";
-import type { Lease, Settlement, Spool, StoredMessage } from "../spool/spool.ts";
+import type { Lease, Settlement, Spool } from "../spool/spool.ts";
+import { Changes } from "./changes.ts";
+import { Inquiries, type Rule, withdrawLate } from "./inquiry.ts";
+import { SpooledJob } from "./job.ts";
 import {
   ABANDON_AFTER_MS,
   LEASE_MS,
@@ -25,7 +27,7 @@ import {
 } from "./limits.ts";
 import { afterFailure } from "./retry.ts";
 import { groupLeases, Lane, soleWork } from "./schedule.ts";
-import type { Work } from "./schedule.ts";
+import type { Renewable, Run, Work } from "./schedule.ts";
 import { Settler } from "./settler.ts";
 
 export interface ConfiguredChannel {
@@ -42,20 +44,12 @@ export interface JobControllerOptions {
   readonly log: Log;
 }
 
-/** One attempt under way. */
-interface Run {
-  readonly work: Work;
-  readonly abort: AbortController;
-  /** By the monotonic clock: when to abort, and after that, when to stop waiting for the channel. */
-  deadlineMs: number;
-  abortedFor: "timeout" | "stop" | undefined;
-  over: boolean;
-}
-
 /** For how long a commit should claim its deliveries for `accept`. */
 export const CLAIM_MS = LEASE_MS;
 
 export class JobController {
+  /** Names of the channels that decide about a message before it is acknowledged. */
+  readonly deciding: ReadonlySet<string>;
   readonly #spool: Spool;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -63,6 +57,7 @@ export class JobController {
   readonly #lanes = new Map<string, Lane>();
   readonly #names: readonly string[];
   readonly #settler: Settler;
+  readonly #inquiries: Inquiries;
   readonly #runs = new Set<Run>();
   /** Calls of the spool under way that may bring leases. */
   #asking = 0;
@@ -74,7 +69,7 @@ export class JobController {
   #wakeAtMs = Infinity;
   #stopping = false;
   #stopped: Promise<void> | undefined;
-  #waiters: { readonly when: () => boolean; readonly resolve: () => void }[] = [];
+  readonly #changes = new Changes();
 
   constructor(options: JobControllerOptions) {
     this.#spool = options.spool;
@@ -83,7 +78,20 @@ export class JobController {
     this.#log = options.log;
     for (const [name, { config, channel }] of options.channels) this.#lanes.set(name, new Lane(name, config, channel));
     this.#names = [...this.#lanes.keys()];
-    this.#settler = new Settler(options.spool, options.clock, options.log, () => this.#changed());
+    this.deciding = new Set(this.#names.filter((name) => this.#lanes.get(name)?.channel.decide !== undefined));
+    this.#settler = new Settler(options.spool, options.clock, options.log, () => this.#changes.happened());
+    this.#inquiries = new Inquiries(options.spool, options.clock, options.log, {
+      laneOf: (channel) => this.deciding.has(channel) ? this.#lanes.get(channel) : undefined,
+      start: (lane, work) => {
+        if (this.#stopping) return this.#return(work);
+        lane.pushQuestion(work);
+        this.#advance(lane);
+      },
+      done: (lane, lease, detail) => this.#settle(lane, lease, "delivered", detail),
+      refused: (lease, detail) => this.#settler.add(lease, { kind: "done", detail }),
+      accept: (leases) => this.accept(leases),
+      changed: () => this.#changes.happened(),
+    });
   }
 
   /** Begins to take due deliveries from the spool. */
@@ -132,6 +140,14 @@ export class JobController {
     }
   }
 
+  /**
+   * Deliveries claimed at the commit of a message that is not acknowledged yet: asks the channels that decide, removes what
+   * the rule makes of their answers, and goes on with the rest as `accept` does. Resolves when what is removed is gone.
+   */
+  async decide(leases: readonly Lease[], rule: Rule): Promise<void> {
+    await this.#inquiries.decide(leases, rule);
+  }
+
   /** Something was stored for these channels that was not claimed; they look into the spool as soon as they have room. */
   nudge(channels: readonly string[]): void {
     for (const name of channels) {
@@ -159,7 +175,7 @@ export class JobController {
   /** For tests and tools: resolves when nothing is running, waiting, unrecorded or due at this moment. */
   async idle(): Promise<void> {
     for (;;) {
-      await this.#until(() => this.#quiet());
+      await this.#changes.until(() => this.#quiet());
       await this.#look();
       const nowMs = this.#clock.nowMs();
       const due = [...this.#lanes.values()].filter((lane) => lane.dueAtMs <= nowMs);
@@ -175,6 +191,7 @@ export class JobController {
 
   #quiet(): boolean {
     if (this.#runs.size > 0 || this.#asking > 0 || this.#settler.unrecorded > 0) return false;
+    if (this.#inquiries.underWay > 0) return false;
     for (const lane of this.#lanes.values()) if (lane.waiting > 0) return false;
     return true;
   }
@@ -190,6 +207,12 @@ export class JobController {
       // It is due in the spool again, and this process need not wait for its next look to know.
       this.#lanes.get(lease.delivery.channel)?.due(this.#clock.nowMs());
     }
+  }
+
+  /** What was not attempted goes back to where it came from. */
+  #return(work: Work): void {
+    if (work.question === undefined) this.#giveBack(work.pending.splice(0));
+    else work.question.defer("The server is stopping");
   }
 
   /** Starts what can be started in the lane and asks the spool for more when there is room and something is due. */
@@ -261,7 +284,7 @@ export class JobController {
     this.#asking--;
     this.#advance(lane);
     if (got < count && !this.#stopping && this.#ticker !== undefined) void this.#look();
-    this.#changed();
+    this.#changes.happened();
     return got;
   }
 
@@ -277,7 +300,7 @@ export class JobController {
       this.#lastLookMs = this.#clock.monotonicMs();
       this.#looking = undefined;
       this.#advanceAll();
-      this.#changed();
+      this.#changes.happened();
     })();
     return this.#looking;
   }
@@ -289,6 +312,7 @@ export class JobController {
       if (run.abortedFor === undefined) this.#abort(run, "timeout");
       else this.#abandon(run);
     }
+    if (this.#inquiries.underWay > 0) { for (const lane of this.#lanes.values()) withdrawLate(lane, monotonicMs); }
     this.#renew();
     if (this.#stopping) return;
     if (monotonicMs - this.#lastLookMs >= LOOK_EVERY_MS) void this.#look();
@@ -299,11 +323,12 @@ export class JobController {
   #renew(): void {
     if (this.#renewing) return;
     const nowMs = this.#clock.nowMs();
-    const works: Work[] = [];
-    const consider = (work: Work) => {
+    const works: Renewable[] = [];
+    const consider = (work: Renewable) => {
       if (work.expiresAtMs - nowMs < RENEW_BELOW_MS && work.pending.length > 0) works.push(work);
     };
     for (const run of this.#runs) consider(run.work);
+    this.#inquiries.eachKept(consider);
     for (const lane of this.#lanes.values()) lane.eachWaiting(consider);
     if (works.length === 0) return;
     this.#renewing = true;
@@ -315,17 +340,17 @@ export class JobController {
         this.#log.warn("renew-failed", { error: textOf(error), jobs: works.length });
       }
       this.#renewing = false;
-      this.#changed();
+      this.#changes.happened();
     })();
   }
 
   /** Runs one job to its end, whatever the channel does; the slot was taken by the lane. */
   async #attempt(work: Work): Promise<void> {
-    const { lane } = work;
+    const { lane, question } = work;
     const run: Run = {
       work,
       abort: new AbortController(),
-      deadlineMs: this.#clock.monotonicMs() + lane.config.timeoutMs,
+      deadlineMs: question?.deadlineMs ?? this.#clock.monotonicMs() + lane.config.timeoutMs,
       abortedFor: undefined,
       over: false,
     };
@@ -333,9 +358,12 @@ export class JobController {
     let why = "The channel ended without saying what became of the delivery";
     try {
       const job = new SpooledJob(this.#spool, work);
-      for await (const outcome of lane.channel.deliver(job, run.abort.signal)) {
-        if (run.over) return;
-        this.#record(run, outcome);
+      if (question !== undefined) await question.ask(lane.channel, job, run.abort.signal);
+      else {
+        for await (const outcome of lane.channel.deliver(job, run.abort.signal)) {
+          if (run.over) return;
+          this.#record(run, outcome);
+        }
       }
     } catch (error) {
       why = textOf(error);
@@ -361,12 +389,13 @@ export class JobController {
 
   /** What the channel left open: given back when it was stopped by our shutdown, tried again otherwise. */
   #settleRest(run: Run, why: string): void {
-    const { pending, lane } = run.work;
+    const { pending, lane, question } = run.work;
     if (pending.length === 0) return;
-    if (run.abortedFor === "stop") return this.#giveBack(pending.splice(0));
+    if (run.abortedFor === "stop") return this.#return(run.work);
     const detail = run.abortedFor === "timeout"
       ? `The attempt took longer than ${lane.config.timeoutMs / 1_000} s and was stopped`
       : oneLine(why);
+    if (question !== undefined) return question.defer(detail);
     for (const lease of pending.splice(0)) this.#settle(lane, lease, "deferred", detail);
   }
 
@@ -427,21 +456,21 @@ export class JobController {
     this.#runs.delete(run);
     run.work.lane.running--;
     this.#advance(run.work.lane);
-    this.#changed();
+    this.#changes.happened();
   }
 
   async #finish(): Promise<void> {
     for (const lane of this.#lanes.values()) {
-      for (const work of lane.drain()) this.#giveBack(work.pending.splice(0));
+      for (const work of lane.drain()) this.#return(work);
     }
     this.#ticker ??= this.#clock.every(TICK_MS, () => this.#tick());
-    await this.#until(() => this.#runs.size === 0);
+    await this.#changes.until(() => this.#runs.size === 0);
     let late = false;
     const timer = this.#clock.after(RECORD_GRACE_MS, () => {
       late = true;
-      this.#changed();
+      this.#changes.happened();
     });
-    await this.#until(() => late || (!this.#calling() && this.#settler.unrecorded === 0));
+    await this.#changes.until(() => late || (!this.#calling() && this.#settler.unrecorded === 0));
     timer[Symbol.dispose]();
     const lost = this.#settler.close();
     if (lost > 0) this.#log.error("stop-unrecorded", { deliveries: lost });
@@ -450,42 +479,7 @@ export class JobController {
   }
 
   #calling(): boolean {
-    return this.#asking > 0 || this.#looking !== undefined || this.#renewing;
-  }
-
-  #until(when: () => boolean): Promise<void> {
-    if (when()) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.push({ when, resolve }));
-  }
-
-  #changed(): void {
-    if (this.#waiters.length === 0) return;
-    const met = this.#waiters.filter((waiter) => waiter.when());
-    this.#waiters = this.#waiters.filter((waiter) => !met.includes(waiter));
-    for (const waiter of met) waiter.resolve();
-  }
-}
-
-/** A job over leases of one message. A lease has everything a recipient of a job has. */
-class SpooledJob implements Job {
-  readonly message: StoredMessage;
-  readonly recipients: readonly JobRecipient[];
-  readonly #spool: Spool;
-  /** The same for all recipients of the job. */
-  readonly #edits: readonly HeaderEdit[] | undefined;
-
-  constructor(spool: Spool, work: Work) {
-    this.#spool = spool;
-    this.recipients = work.pending.slice();
-    const { message, delivery } = work.pending[0] as Lease;
-    const { reversePath } = delivery;
-    this.message = reversePath === undefined ? message : { ...message, envelope: { ...message.envelope, reversePath } };
-    this.#edits = delivery.edits;
-  }
-
-  content(): AsyncIterable<Uint8Array> {
-    const stored = this.#spool.content(this.message.id);
-    return this.#edits === undefined ? stored : editedContent(stored, this.#edits);
+    return this.#asking > 0 || this.#looking !== undefined || this.#renewing || this.#inquiries.underWay > 0;
   }
 }
 
