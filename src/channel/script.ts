@@ -85,7 +85,7 @@ export const scriptChannel: ChannelDefinition<ScriptOptions> = {
   summary: "Hands each message to a TypeScript or JavaScript module written for Cloudflare's Email Workers.",
   schema,
   async open(options, context) {
-    const { ScriptChannel } = await import("./script_delivery.ts");
+    const { ScriptChannel } = await import("./script/delivery.ts");
     const channel = new ScriptChannel(options, context);
     await channel.create();
     return channel;

@@ -6,11 +6,11 @@
  * again has sent nothing. A crash of the server after that and before the outcome is recorded sends it twice: a duplicate is
  * preferred to a loss.
  */
-import { SpoolError } from "../spool/spool.ts";
-import type { Channel, ChannelContext, Decision, Job, JobRecipient, Outcome, Submission, Submit } from "./channel.ts";
-import { oneLine } from "./content.ts";
-import type { ScriptOptions } from "./script.ts";
-import { ScriptPool } from "./script_pool.ts";
+import { SpoolError } from "../../spool/spool.ts";
+import type { Channel, ChannelContext, Decision, Job, JobRecipient, Outcome, Submission, Submit } from "../channel.ts";
+import { oneLine } from "../content.ts";
+import type { ScriptOptions } from "../script.ts";
+import { ScriptPool } from "./pool.ts";
 import {
   FIRST_PIECE_BYTES,
   type ForwardRequest,
@@ -18,9 +18,9 @@ import {
   PIECE_BYTES,
   type ReplyRequest,
   type ScriptVerdict,
-} from "./script_protocol.ts";
-import { forwarded, LoopError, replied, RequestError } from "./script_submission.ts";
-import { type Conversation, ScriptError, type ScriptThread } from "./script_thread.ts";
+} from "./protocol.ts";
+import { forwarded, LoopError, replied, RequestError } from "./submission.ts";
+import { type Conversation, ScriptError, type ScriptThread } from "./thread.ts";
 
 interface Verdict extends Pick<Outcome, "kind" | "detail"> {
   /** For who sent the message, when it failed. */
