@@ -112,7 +112,10 @@ export interface SmtpdBench {
   readonly logLevel: string;
 }
 
-/** Both take, route and deliver to a discard channel; durable spools to SQLite, discard keeps the spool in memory. */
+/**
+ * discard: every recipient is routed to nowhere, so nothing is stored, as in smtp-sink. durable: spooled to SQLite, then
+ * delivered to a discard channel and removed.
+ */
 export async function startSmtpd(options: SmtpdBench): Promise<BenchServer> {
   const { name, store, command, logLevel } = options;
   const port = await freePort();
@@ -132,7 +135,7 @@ max_concurrency = 1000
 [[binding]]
 name = "everything"
 recipients = ["*"]
-deliver = ["nowhere"]
+${store === "durable" ? 'deliver = ["nowhere"]' : "discard = true"}
 [[channel]]
 name = "nowhere"
 type = "discard"

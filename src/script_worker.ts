@@ -8,9 +8,9 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { format } from "node:util";
 import { isMainThread, parentPort } from "node:worker_threads";
-import { errorText, ScriptHost } from "./channel/script_host.ts";
-import { EmailMessage } from "./channel/script_message.ts";
-import type { ConsoleLevel, FromScript, ToScript } from "./channel/script_protocol.ts";
+import { errorText, ScriptHost } from "./channel/script/host.ts";
+import { EmailMessage } from "./channel/script/message.ts";
+import type { ConsoleLevel, FromScript, ToScript } from "./channel/script/protocol.ts";
 import { MEMORY_QUESTION } from "./runtime/script_memory.ts";
 
 const EMAIL_MODULE = "cloudflare:email";

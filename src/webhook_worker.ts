@@ -2,8 +2,8 @@
  * Entry point of the thread that takes messages apart for webhooks, a Web Worker on both runtimes: ties its message port to
  * the formats and holds nothing else.
  */
-import { FormatThread } from "./channel/webhook_thread.ts";
-import type { FromThread, ToThread } from "./channel/webhook_protocol.ts";
+import { FormatThread } from "./channel/webhook/thread.ts";
+import type { FromThread, ToThread } from "./channel/webhook/protocol.ts";
 
 interface WorkerScope {
   Blob: unknown;

@@ -54,7 +54,20 @@ export interface Channel extends AsyncDisposable {
    * as is the whole job when this throws.
    */
   deliver(job: Job, signal: AbortSignal): AsyncIterable<Outcome>;
+  /**
+   * Present when its answer is what the client is told: asked about each delivery while the client waits, before the message
+   * is acknowledged. The job has one recipient. A delivery that is accepted is done; what this throws defers. Whatever does
+   * not come from a waiting client is given to `deliver`.
+   */
+  readonly decide?: ((job: Job, signal: AbortSignal) => Promise<Decision>) | undefined;
 }
+
+/** `detail` is one line for logs. `reason` is for the client. */
+export type Decision =
+  | { readonly kind: "accept"; readonly detail: string }
+  | { readonly kind: "reject"; readonly detail: string; readonly reason: string }
+  /** It could not be decided: the client may try again. */
+  | { readonly kind: "defer"; readonly detail: string };
 
 /** One message for one or more recipients that share the channel. */
 export interface Job {

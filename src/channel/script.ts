@@ -48,6 +48,19 @@ const schema = v.strictObject({
       64,
     ),
   ),
+  when: v.optional(
+    v.pipe(
+      v.picklist(["queued", "rcpt-data"]),
+      v.description(
+        "queued: the message is accepted first, and what the handler throws is tried again. rcpt-data: the handler runs " +
+          "while the client waits at the end of the data, and decides the reply: message.setReject(reason) answers 550 " +
+          "with the reason, an error or no end in time answers 451, and nothing of the message is kept. SMTP has one reply " +
+          "for all recipients: a refusal for one of them refuses the message for all. LMTP has one for each.",
+      ),
+      v.examples(["rcpt-data"]),
+    ),
+    "queued",
+  ),
   time_limit: v.optional(
     durationOption("How long one message may take; then the thread is ended and the delivery tried again.", "30s", {
       minimum: 100,
@@ -72,7 +85,7 @@ export const scriptChannel: ChannelDefinition<ScriptOptions> = {
   summary: "Hands each message to a TypeScript or JavaScript module written for Cloudflare's Email Workers.",
   schema,
   async open(options, context) {
-    const { ScriptChannel } = await import("./script_delivery.ts");
+    const { ScriptChannel } = await import("./script/delivery.ts");
     const channel = new ScriptChannel(options, context);
     await channel.create();
     return channel;

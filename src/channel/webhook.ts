@@ -5,8 +5,8 @@
 import * as v from "valibot";
 import { integerOption, pathOption, type ReferenceMetadata, secretOption, sizeOption } from "../config/option.ts";
 import type { ChannelDefinition } from "./channel.ts";
-import { signingKey } from "./webhook_secret.ts";
-import { hostOf, isPublicAddress, isThisMachine } from "./webhook_target.ts";
+import { signingKey } from "./webhook/secret.ts";
+import { hostOf, isPublicAddress, isThisMachine } from "./webhook/target.ts";
 
 export const FORMATS = ["raw", "json", "form", "postmark", "mailgun", "sendgrid"] as const;
 
@@ -195,7 +195,7 @@ export const webhookChannel: ChannelDefinition<WebhookOptions> = {
   summary: "Sends each message to an application over HTTP.",
   schema,
   async open(options, context) {
-    const { openWebhook } = await import("./webhook_delivery.ts");
+    const { openWebhook } = await import("./webhook/delivery.ts");
     return await openWebhook(options, context);
   },
 };

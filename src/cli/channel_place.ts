@@ -36,6 +36,11 @@ export function channelPlace({ name, options }: ChannelConfig, placed?: PlacedDe
   return text("module") ?? "";
 }
 
+/** Whether the channel's verdict is the reply at the end of the data, which nobody can know before it is asked. */
+export function channelDecides({ options }: ChannelConfig): boolean {
+  return (options as { readonly when?: unknown } | null | undefined)?.when === "rcpt-data";
+}
+
 function expanded(path: string, values: () => ReturnType<typeof templateValues>): string {
   const template = PathTemplate.parse(path);
   if (!template.ok) return path;

@@ -12,7 +12,7 @@ import { silentLog } from "../observe/log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { rehearse } from "../server/rehearsal.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
-import { channelPlace } from "./channel_place.ts";
+import { channelDecides, channelPlace } from "./channel_place.ts";
 import { loadConfiguration } from "./configuration.ts";
 import { CommandError, exitCode } from "./exit.ts";
 import type { ExplainOptions } from "./explain.ts";
@@ -31,6 +31,8 @@ export interface ChannelView {
   readonly type: string;
   /** "" when the channel has none. */
   readonly place: string;
+  /** Its verdict is the reply at the end of the data; the reply that is shown is the one when it accepts. */
+  readonly decides: boolean;
 }
 
 export async function explainAddress(runtime: Runtime, subject: string, options: ExplainOptions): Promise<number> {
@@ -110,7 +112,7 @@ async function explain(
       const channel = channels.get(delivery.channel);
       const sender = formatMailbox(message.from);
       const place = channel === undefined ? "" : channelPlace(channel, { delivery, sender, hostName: config.hostName });
-      return { type: channel?.type ?? "", place };
+      return { type: channel?.type ?? "", place, decides: channel !== undefined && channelDecides(channel) };
     });
     explanations.push({ rehearsal, tried: rehearsal.explain(), channels: views });
   }
@@ -139,6 +141,7 @@ function jsonOf({ to, from, ip, helo, user, tls, sizeBytes, headers, timeMs }: I
       channel,
       type: channels[index]?.type ?? "",
       place: channels[index]?.place ?? "",
+      decides: channels[index]?.decides ?? false,
       binding,
       recipient,
       sender: sender ?? message.from,

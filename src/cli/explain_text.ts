@@ -60,10 +60,10 @@ function sectionLines(message: ImaginedMessage, explanation: Explanation, style:
   ];
   if (deliveries.length > 0) lines.push("");
   for (const [index, delivery] of deliveries.entries()) {
-    const { type, place } = channels[index] ?? { type: "", place: "" };
+    const { type, place, decides } = channels[index] ?? { type: "", place: "", decides: false };
     const name = style.bold(padded(delivery.channel, nameWidth));
     lines.push(`  to ${name}  ${padded(type, typeWidth)}  ${visible(place)}`.trimEnd());
-    lines.push(...changeLines(message, delivery));
+    lines.push(...changeLines(message, delivery, decides));
   }
   lines.push("", ...replyLines(dialogue, style), "");
   const paint = outcome === "reject" ? style.red : outcome === "defer" ? style.yellow : style.bold;
@@ -118,12 +118,17 @@ function stepWords({ result, condition, value, then }: Step): string {
 }
 
 /** How the delivery differs from what was given. */
-function changeLines(message: ImaginedMessage, { recipient, sender, edits, held }: RehearsedDelivery) {
+function changeLines(
+  message: ImaginedMessage,
+  { recipient, sender, edits, held }: RehearsedDelivery,
+  decides: boolean,
+) {
   const rows: (readonly [string, string])[] = [];
   if (recipient !== formatMailbox(message.to)) rows.push(["recipient", recipient]);
   if (sender !== undefined) rows.push(["sender", sender === "" ? "<>" : sender]);
   for (const edit of edits) rows.push(editRow(edit));
   if (held) rows.push(["held", "until somebody releases it"]);
+  else if (decides) rows.push(["decides", "may still reject or defer at the end of data"]);
   const width = widest(rows.map(([label]) => label));
   return rows.map(([label, text]) => `     ${padded(label, width)}  ${visible(text)}`);
 }

@@ -54,7 +54,7 @@ const words: Readonly<Record<Action, Words>> = {
   remove: { doing: "Removing", done: "Removed", after: "", unsuitable: "in a state that cannot be removed" },
 };
 
-/** Deliveries changed in one transaction: a running server waits no longer than that for its turn. */
+/** Deliveries changed in one transaction. */
 const batchSize = 500;
 
 interface Candidate {
@@ -172,8 +172,13 @@ async function apply(
 ): Promise<readonly Candidate[]> {
   using progress = new Progress(runtime, words[action].doing, candidates.length);
   const changed: Candidate[] = [];
+  const { clock } = runtime;
+  let pauseMs = 0;
   for (let at = 0; at < candidates.length; at += batchSize) {
+    // As long as the last piece took: who waits for the file, such as a running server, gets a turn.
+    if (at > 0) await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
     const batch = candidates.slice(at, at + batchSize);
+    const startMs = clock.monotonicMs();
     const outcomes = change.kind === "fail" && bouncer !== undefined
       ? await bouncer.bounce(batch, change.detail)
       : await spool.change(batch.map(({ delivery }) => delivery), change);
@@ -183,6 +188,7 @@ async function apply(
       else skipped.push({ ...candidate, why: outcome });
     }
     progress.add(batch.length);
+    pauseMs = clock.monotonicMs() - startMs;
   }
   return changed;
 }

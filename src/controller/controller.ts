@@ -11,7 +11,10 @@ import { oneLine } from "../channel/content.ts";
 import type { ChannelConfig } from "../config/config.ts";
 import type { Log } from "../observe/log.ts";
 import type { Clock, Random } from "../runtime/runtime.ts";
-import type { Lease, Settlement, Spool } from "../spool/spool.ts";
+import type { Lease, Spool } from "../spool/spool.ts";
+import { Changes } from "./changes.ts";
+import { Inquiries, type Rule, withdrawLate } from "./inquiry.ts";
+import { SpooledJob } from "./job.ts";
 import {
   ABANDON_AFTER_MS,
   LEASE_MS,
@@ -25,11 +28,10 @@ import {
 import type { Notifications } from "./notification.ts";
 import { Notifier } from "./notifier.ts";
 import { noticeOf } from "./notify.ts";
-import { afterFailure } from "./retry.ts";
+import { settlementOf } from "./retry.ts";
 import { groupLeases, Lane, soleWork } from "./schedule.ts";
-import type { Work } from "./schedule.ts";
+import type { Renewable, Run, Work } from "./schedule.ts";
 import { Settler } from "./settler.ts";
-import { SpooledJob } from "./spooled_job.ts";
 
 export interface ConfiguredChannel {
   readonly config: ChannelConfig;
@@ -47,20 +49,12 @@ export interface JobControllerOptions {
   readonly notifications?: Pick<Notifications, "tell">;
 }
 
-/** One attempt under way. */
-interface Run {
-  readonly work: Work;
-  readonly abort: AbortController;
-  /** By the monotonic clock: when to abort, and after that, when to stop waiting for the channel. */
-  deadlineMs: number;
-  abortedFor: "timeout" | "stop" | undefined;
-  over: boolean;
-}
-
 /** For how long a commit should claim its deliveries for `accept`. */
 export const CLAIM_MS = LEASE_MS;
 
 export class JobController {
+  /** Names of the channels that decide about a message before it is acknowledged. */
+  readonly deciding: ReadonlySet<string>;
   readonly #spool: Spool;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -69,6 +63,7 @@ export class JobController {
   readonly #names: readonly string[];
   readonly #settler: Settler;
   readonly #notifier: Notifier | undefined;
+  readonly #inquiries: Inquiries;
   readonly #runs = new Set<Run>();
   /** Calls of the spool under way that may bring leases. */
   #asking = 0;
@@ -80,7 +75,7 @@ export class JobController {
   #wakeAtMs = Infinity;
   #stopping = false;
   #stopped: Promise<void> | undefined;
-  #waiters: { readonly when: () => boolean; readonly resolve: () => void }[] = [];
+  readonly #changes = new Changes();
 
   constructor(options: JobControllerOptions) {
     this.#spool = options.spool;
@@ -89,15 +84,22 @@ export class JobController {
     this.#log = options.log;
     for (const [name, { config, channel }] of options.channels) this.#lanes.set(name, new Lane(name, config, channel));
     this.#names = [...this.#lanes.keys()];
-    const changed = () => this.#changed();
-    const settler = this.#settler = new Settler(options.spool, options.clock, options.log, changed);
-    const { notifications, spool, clock, log } = options;
-    this.#notifier = notifications === undefined ? undefined : new Notifier({
-      notifications,
-      spool,
-      clock,
-      log,
-      settle: (lease, settlement) => settler.add(lease, settlement),
+    this.deciding = new Set(this.#names.filter((name) => this.#lanes.get(name)?.channel.decide !== undefined));
+    const changed = () => this.#changes.happened();
+    this.#settler = new Settler(options.spool, options.clock, options.log, changed);
+    const { notifications } = options;
+    this.#notifier = notifications && new Notifier({ ...options, notifications, settler: this.#settler, changed });
+    this.#inquiries = new Inquiries(options.spool, options.clock, options.log, {
+      laneOf: (channel) => this.deciding.has(channel) ? this.#lanes.get(channel) : undefined,
+      start: (lane, work) => {
+        if (this.#stopping) return this.#return(work);
+        lane.pushQuestion(work);
+        this.#advance(lane);
+      },
+      done: (lane, lease, detail) =>
+        this.#settle(lane, lease, { kind: "delivered", deliveryId: lease.deliveryId, detail }),
+      refused: (lease, detail) => this.#settler.add(lease, { kind: "done", detail }),
+      accept: (leases) => this.accept(leases),
       changed,
     });
   }
@@ -148,6 +150,14 @@ export class JobController {
     }
   }
 
+  /**
+   * Deliveries claimed at the commit of a message that is not acknowledged yet: asks the channels that decide, removes what
+   * the rule makes of their answers, and goes on with the rest as `accept` does. Resolves when what is removed is gone.
+   */
+  async decide(leases: readonly Lease[], rule: Rule): Promise<void> {
+    await this.#inquiries.decide(leases, rule);
+  }
+
   /** Something was stored for these channels that was not claimed; they look into the spool as soon as they have room. */
   nudge(channels: readonly string[]): void {
     for (const name of channels) {
@@ -175,7 +185,7 @@ export class JobController {
   /** For tests and tools: resolves when nothing is running, waiting, unrecorded or due at this moment. */
   async idle(): Promise<void> {
     for (;;) {
-      await this.#until(() => this.#quiet());
+      await this.#changes.until(() => this.#quiet());
       await this.#look();
       const nowMs = this.#clock.nowMs();
       const due = [...this.#lanes.values()].filter((lane) => lane.dueAtMs <= nowMs);
@@ -191,6 +201,7 @@ export class JobController {
 
   #quiet(): boolean {
     if (this.#runs.size > 0 || this.#asking > 0 || this.#unrecorded > 0) return false;
+    if (this.#inquiries.underWay > 0) return false;
     for (const lane of this.#lanes.values()) if (lane.waiting > 0) return false;
     return true;
   }
@@ -211,6 +222,12 @@ export class JobController {
       // It is due in the spool again, and this process need not wait for its next look to know.
       this.#lanes.get(lease.delivery.channel)?.due(this.#clock.nowMs());
     }
+  }
+
+  /** What was not attempted goes back to where it came from. */
+  #return(work: Work): void {
+    if (work.question === undefined) this.#giveBack(work.pending.splice(0));
+    else work.question.defer("The server is stopping");
   }
 
   /** Starts what can be started in the lane and asks the spool for more when there is room and something is due. */
@@ -282,7 +299,7 @@ export class JobController {
     this.#asking--;
     this.#advance(lane);
     if (got < count && !this.#stopping && this.#ticker !== undefined) void this.#look();
-    this.#changed();
+    this.#changes.happened();
     return got;
   }
 
@@ -298,7 +315,7 @@ export class JobController {
       this.#lastLookMs = this.#clock.monotonicMs();
       this.#looking = undefined;
       this.#advanceAll();
-      this.#changed();
+      this.#changes.happened();
     })();
     return this.#looking;
   }
@@ -310,6 +327,7 @@ export class JobController {
       if (run.abortedFor === undefined) this.#abort(run, "timeout");
       else this.#abandon(run);
     }
+    if (this.#inquiries.underWay > 0) { for (const lane of this.#lanes.values()) withdrawLate(lane, monotonicMs); }
     this.#renew();
     if (this.#stopping) return;
     if (monotonicMs - this.#lastLookMs >= LOOK_EVERY_MS) void this.#look();
@@ -320,11 +338,12 @@ export class JobController {
   #renew(): void {
     if (this.#renewing) return;
     const nowMs = this.#clock.nowMs();
-    const works: Work[] = [];
-    const consider = (work: Work) => {
+    const works: Renewable[] = [];
+    const consider = (work: Renewable) => {
       if (work.expiresAtMs - nowMs < RENEW_BELOW_MS && work.pending.length > 0) works.push(work);
     };
     for (const run of this.#runs) consider(run.work);
+    this.#inquiries.eachKept(consider);
     for (const lane of this.#lanes.values()) lane.eachWaiting(consider);
     if (works.length === 0) return;
     this.#renewing = true;
@@ -336,17 +355,17 @@ export class JobController {
         this.#log.warn("renew-failed", { error: textOf(error), jobs: works.length });
       }
       this.#renewing = false;
-      this.#changed();
+      this.#changes.happened();
     })();
   }
 
   /** Runs one job to its end, whatever the channel does; the slot was taken by the lane. */
   async #attempt(work: Work): Promise<void> {
-    const { lane } = work;
+    const { lane, question } = work;
     const run: Run = {
       work,
       abort: new AbortController(),
-      deadlineMs: this.#clock.monotonicMs() + lane.config.timeoutMs,
+      deadlineMs: question?.deadlineMs ?? this.#clock.monotonicMs() + lane.config.timeoutMs,
       abortedFor: undefined,
       over: false,
     };
@@ -354,9 +373,12 @@ export class JobController {
     let why = "The channel ended without saying what became of the delivery";
     try {
       const job = new SpooledJob(this.#spool, work);
-      for await (const outcome of lane.channel.deliver(job, run.abort.signal)) {
-        if (run.over) return;
-        this.#record(run, outcome);
+      if (question !== undefined) await question.ask(lane.channel, job, run.abort.signal);
+      else {
+        for await (const outcome of lane.channel.deliver(job, run.abort.signal)) {
+          if (run.over) return;
+          this.#record(run, outcome);
+        }
       }
     } catch (error) {
       why = textOf(error);
@@ -381,24 +403,21 @@ export class JobController {
 
   /** What the channel left open: given back when it was stopped by our shutdown, tried again otherwise. */
   #settleRest(run: Run, why: string): void {
-    const { pending, lane } = run.work;
+    const { pending, lane, question } = run.work;
     if (pending.length === 0) return;
-    if (run.abortedFor === "stop") return this.#giveBack(pending.splice(0));
+    if (run.abortedFor === "stop") return this.#return(run.work);
     const detail = run.abortedFor === "timeout"
       ? `The attempt took longer than ${lane.config.timeoutMs / 1_000} s and was stopped`
       : oneLine(why);
+    if (question !== undefined) return question.defer(detail);
     for (const lease of pending.splice(0)) {
       this.#settle(lane, lease, { kind: "deferred", deliveryId: lease.deliveryId, detail });
     }
   }
 
   #settle(lane: Lane, lease: Lease, outcome: Outcome): void {
-    const detail = oneLine(outcome.detail);
-    const settlement = outcome.kind === "delivered"
-      ? { kind: "done", detail } as const
-      : outcome.kind === "failed"
-      ? { kind: "failed", detail } as const
-      : this.#retry(lane, lease, detail, outcome.retryAfterMs ?? 0);
+    const settlement = settlementOf(lane.config.retry, lease, outcome, this.#clock, this.#random);
+    if (settlement.kind === "retry") lane.due(settlement.dueAtMs);
     const notifier = this.#notifier;
     const notice = notifier && noticeOf(lane.config, lease, outcome, settlement, this.#clock);
     if (notice === undefined) this.#settler.add(lease, settlement);
@@ -415,23 +434,6 @@ export class JobController {
       ...(settlement.kind === "retry" ? { retryInMs: settlement.dueAtMs - this.#clock.nowMs() } : {}),
       detail: settlement.detail,
     });
-  }
-
-  #retry(
-    lane: Lane,
-    lease: Lease,
-    detail: string,
-    retryAfterMs: number,
-  ): Settlement & { readonly kind: "retry" | "failed"; readonly detail: string } {
-    const nowMs = this.#clock.nowMs();
-    const delivery = { failuresBefore: lease.attempts, receivedAtMs: lease.message.receivedAtMs, retryAfterMs };
-    const decision = afterFailure(lane.config.retry, delivery, nowMs, this.#random.fraction());
-    if (decision.kind === "failed") {
-      const hours = Math.round(lane.config.retry.maxAgeMs / 36_000) / 100;
-      return { kind: "failed", detail: `Given up after ${hours} h: ${detail}` };
-    }
-    lane.due(decision.dueAtMs);
-    return { kind: "retry", detail, dueAtMs: decision.dueAtMs };
   }
 
   #abort(run: Run, why: "timeout" | "stop"): void {
@@ -453,21 +455,21 @@ export class JobController {
     this.#runs.delete(run);
     run.work.lane.running--;
     this.#advance(run.work.lane);
-    this.#changed();
+    this.#changes.happened();
   }
 
   async #finish(): Promise<void> {
     for (const lane of this.#lanes.values()) {
-      for (const work of lane.drain()) this.#giveBack(work.pending.splice(0));
+      for (const work of lane.drain()) this.#return(work);
     }
     this.#ticker ??= this.#clock.every(TICK_MS, () => this.#tick());
-    await this.#until(() => this.#runs.size === 0);
+    await this.#changes.until(() => this.#runs.size === 0);
     let late = false;
     const timer = this.#clock.after(RECORD_GRACE_MS, () => {
       late = true;
-      this.#changed();
+      this.#changes.happened();
     });
-    await this.#until(() => late || (!this.#calling() && this.#unrecorded === 0));
+    await this.#changes.until(() => late || (!this.#calling() && this.#unrecorded === 0));
     timer[Symbol.dispose]();
     const lost = this.#settler.close() + (this.#notifier?.close() ?? 0);
     if (lost > 0) this.#log.error("stop-unrecorded", { deliveries: lost });
@@ -476,19 +478,7 @@ export class JobController {
   }
 
   #calling(): boolean {
-    return this.#asking > 0 || this.#looking !== undefined || this.#renewing;
-  }
-
-  #until(when: () => boolean): Promise<void> {
-    if (when()) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.push({ when, resolve }));
-  }
-
-  #changed(): void {
-    if (this.#waiters.length === 0) return;
-    const met = this.#waiters.filter((waiter) => waiter.when());
-    this.#waiters = this.#waiters.filter((waiter) => !met.includes(waiter));
-    for (const waiter of met) waiter.resolve();
+    return this.#asking > 0 || this.#looking !== undefined || this.#renewing || this.#inquiries.underWay > 0;
   }
 }
 

@@ -9,7 +9,7 @@ import { type Lease, type Settlement, type Spool, SpoolError } from "../spool/sp
 import { NOTIFYING_MAX, SPOOL_RETRY_FIRST_MS, SPOOL_RETRY_MAX_MS } from "./limits.ts";
 import type { Notifications, Told } from "./notification.ts";
 import { isWarningDue, type Notice } from "./notify.ts";
-import { whileComing } from "./settler.ts";
+import { type Settler, whileComing } from "./settler.ts";
 
 export interface NotifierOptions {
   readonly notifications: Pick<Notifications, "tell">;
@@ -17,7 +17,7 @@ export interface NotifierOptions {
   readonly clock: Pick<Clock, "after">;
   readonly log: Log;
   /** Takes what may be settled now. */
-  settle(lease: Lease, settlement: Settlement): void;
+  readonly settler: Pick<Settler, "add">;
   /** Called whenever `waiting` has changed. */
   changed(): void;
 }
@@ -132,7 +132,7 @@ export class Notifier {
 
   #settle(group: Group, told: Told | undefined): void {
     if (this.#closed) return;
-    for (const item of group) this.#options.settle(item.lease, settlementAfter(item, told));
+    for (const item of group) this.#options.settler.add(item.lease, settlementAfter(item, told));
     this.#waiting -= group.length;
   }
 

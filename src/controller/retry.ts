@@ -1,7 +1,12 @@
 /**
- * When a delivery that failed is tried again, and when it is given up. Pure: the time and the random number are given.
+ * What is recorded of an attempt: when a delivery that failed is tried again, and when it is given up. The time and random
+ * numbers are the caller's. It must not know how anything is recorded.
  */
+import type { Outcome } from "../channel/channel.ts";
+import { oneLine } from "../channel/content.ts";
 import type { RetryPolicy } from "../config/config.ts";
+import type { Clock, Random } from "../runtime/runtime.ts";
+import type { Lease, Settlement } from "../spool/spool.ts";
 
 /** Each delay is spread by a fifth in both directions, so that what failed together does not come back together. */
 const JITTER = 0.2;
@@ -33,4 +38,23 @@ export function afterFailure(
   const atLeastMs = Math.min(delayMs, retryDelayMs(policy, 0, 0));
   const waitMs = Math.max(delayMs, delivery.retryAfterMs ?? 0);
   return { kind: "retry", dueAtMs: Math.max(Math.min(nowMs + waitMs, expiresAtMs), nowMs + atLeastMs) };
+}
+
+/** How the delivery is settled after an attempt that ended so. */
+export function settlementOf(
+  policy: RetryPolicy,
+  lease: Lease,
+  outcome: Outcome,
+  clock: Pick<Clock, "nowMs">,
+  random: Pick<Random, "fraction">,
+): Exclude<Settlement, { readonly kind: "returned" }> {
+  const detail = oneLine(outcome.detail);
+  if (outcome.kind === "delivered") return { kind: "done", detail };
+  if (outcome.kind === "failed") return { kind: "failed", detail };
+  const { attempts: failuresBefore, message: { receivedAtMs } } = lease;
+  const delivery = { failuresBefore, receivedAtMs, retryAfterMs: outcome.retryAfterMs ?? 0 };
+  const decision = afterFailure(policy, delivery, clock.nowMs(), random.fraction());
+  if (decision.kind === "retry") return { kind: "retry", detail, dueAtMs: decision.dueAtMs };
+  const hours = Math.round(policy.maxAgeMs / 36_000) / 100;
+  return { kind: "failed", detail: `Given up after ${hours} h: ${detail}` };
 }

@@ -5,6 +5,7 @@
 import type { Channel } from "../channel/channel.ts";
 import type { ChannelConfig } from "../config/config.ts";
 import type { Lease } from "../spool/spool.ts";
+import type { Question } from "./inquiry.ts";
 import { TokenBucket } from "./rate.ts";
 import {
   AHEAD_MAX,
@@ -27,6 +28,21 @@ export interface Work {
   readonly pending: Lease[];
   /** By the spool's clock; moved by renewals. */
   expiresAtMs: number;
+  /** When a client waits for what the channel says; then there is one lease, which is kept by who asks. */
+  readonly question?: Question;
+}
+
+/** Leases that stay with us for as long as their time is extended. */
+export type Renewable = Pick<Work, "pending" | "expiresAtMs">;
+
+/** One attempt under way. */
+export interface Run {
+  readonly work: Work;
+  readonly abort: AbortController;
+  /** By the monotonic clock: when to abort, and after that, when to stop waiting for the channel. */
+  deadlineMs: number;
+  abortedFor: "timeout" | "stop" | undefined;
+  over: boolean;
 }
 
 /** One channel and its work. */
@@ -82,6 +98,14 @@ export class Lane {
 
   push(work: Work): void {
     this.#waiting.push(work);
+    this.#waitingDeliveries += work.pending.length;
+  }
+
+  /** Before everything that nobody waits for, behind other questions. */
+  pushQuestion(work: Work): void {
+    let at = this.#head;
+    while (this.#waiting[at]?.question !== undefined) at++;
+    this.#waiting.splice(at, 0, work);
     this.#waitingDeliveries += work.pending.length;
   }
 

@@ -129,6 +129,8 @@ class Exchange {
     });
     this.#outgoing = outgoing;
     outgoing.on("response", (incoming) => this.#receive(incoming));
+    // Deno begins again by itself when a kept connection breaks, and then sends nothing of a body that came in pieces.
+    outgoing.once("socket", () => outgoing.once("socket", () => this.#restarted()));
     outgoing.on("error", (error) => this.#broken(error));
     outgoing.on("close", () => this.#broken(undefined));
     void this.#send();
@@ -237,6 +239,11 @@ class Exchange {
     const failure = connectionError(this.#request.url, error);
     if (this.wasStale || !this.#sent) return this.#fail(failure);
     this.#late = setTimeout(() => this.#fail(failure), LATE_ANSWER_MS);
+  }
+
+  #restarted(): void {
+    this.wasStale = true;
+    this.#fail(connectionError(this.#request.url, undefined));
   }
 
   #fail(error: unknown): void {

@@ -4,7 +4,9 @@
  */
 import type { JobController } from "../controller/controller.ts";
 
-export type Deliveries = Pick<JobController, "claimable" | "accept" | "nudge">;
+export type Deliveries = Pick<JobController, "deciding" | "claimable" | "accept" | "decide" | "nudge">;
+
+const NONE: ReadonlySet<string> = new Set();
 
 export class DeliveriesInForce implements Deliveries {
   #controller: JobController | undefined;
@@ -13,7 +15,21 @@ export class DeliveriesInForce implements Deliveries {
     this.#controller = controller;
   }
 
+  get deciding(): ReadonlySet<string> {
+    return this.#controller?.deciding ?? NONE;
+  }
+
   claimable: Deliveries["claimable"] = (channels) => this.#controller?.claimable(channels) ?? false;
   accept: Deliveries["accept"] = (leases) => this.#controller?.accept(leases);
+  decide: Deliveries["decide"] = async (leases, rule) => await this.#controller?.decide(leases, rule);
   nudge: Deliveries["nudge"] = (channels) => this.#controller?.nudge(channels);
+}
+
+/** The channels among them that will be asked before the message is acknowledged, each once. */
+export function askedOf(
+  deliveries: readonly { readonly channel: string; readonly held?: true }[],
+  deciding: ReadonlySet<string>,
+): readonly string[] {
+  const asked = deliveries.filter(({ channel, held }) => held !== true && deciding.has(channel));
+  return [...new Set(asked.map(({ channel }) => channel))];
 }

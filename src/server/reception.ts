@@ -18,11 +18,20 @@ import { prepared, type Reply, reply } from "../smtp/reply.ts";
 import type { Question, Verdict } from "../smtp/session.ts";
 import { COMMITTED } from "../smtp/replies.ts";
 import type { RecipientParameters, Transaction } from "../smtp/transaction.ts";
-import { type CommittedDelivery, type Draft, type Envelope, type Spool, SpoolError } from "../spool/spool.ts";
+import {
+  type CommittedDelivery,
+  type Draft,
+  type Envelope,
+  type Lease,
+  type NewMessage,
+  type Spool,
+  SpoolError,
+} from "../spool/spool.ts";
 import { decodeCharset } from "./charset.ts";
-import type { Deliveries } from "./deliveries.ts";
+import { askedOf, type Deliveries } from "./deliveries.ts";
 import type { SessionHost } from "./drive.ts";
-import { TransactionRouting } from "./routing.ts";
+import { judge, UNDECIDED } from "./judgement.ts";
+import { type Decision, TransactionRouting } from "./routing.ts";
 
 /** What all connections of a listener share. */
 export interface ReceptionServices {
@@ -36,6 +45,7 @@ export interface ReceptionServices {
 }
 
 const ACCEPT: Verdict = { kind: "accept" };
+const NOBODY: readonly string[] = [];
 const LOOP = prepared(reply(554, "5.4.6", "Too many hops; the message is looping"));
 const NO_SPACE = prepared(reply(452, "4.3.1", "Not enough space; try again later"));
 const STORE_FAILED = prepared(reply(451, "4.3.0", "Cannot store the message; try again later"));
@@ -48,6 +58,14 @@ interface Incoming {
   readonly hops: HopCounter;
   /** When header fields decide about a recipient. */
   readonly fields: FieldCollector | undefined;
+}
+
+/** A message whose end was read. */
+interface Received {
+  readonly id: string;
+  readonly draft: Draft;
+  readonly transaction: Transaction;
+  readonly sizeBytes: number;
 }
 
 export class Reception implements SessionHost {
@@ -67,7 +85,7 @@ export class Reception implements SessionHost {
     this.#services = services;
     this.#session = session;
     this.#log = log;
-    this.#routing = new TransactionRouting(services.router, services.listener.protocol, log);
+    this.#routing = new TransactionRouting(services.router, services.listener.protocol, services.deliveries, log);
     this.#clientAddress = peer.kind === "ip" ? peer.address : "";
   }
 
@@ -204,7 +222,8 @@ export class Reception implements SessionHost {
       sizeBytes,
       fields: fields === undefined || fields.tooLarge ? undefined : fields.fields(decodeCharset),
     };
-    const { deliveries, refusals } = this.#routing.decide(body);
+    const routed = this.#routing.decide(body);
+    const { deliveries, refusals } = routed;
     const { protocol } = this.#services.listener;
     const refused = refusals.find((refusal) => refusal !== undefined);
     if (refused !== undefined && (protocol === "smtp" || deliveries.length === 0)) {
@@ -214,16 +233,13 @@ export class Reception implements SessionHost {
     if (deliveries.length === 0) this.#drop(draft);
     else {
       if (draft === undefined) throw new Error("A message that was to be discarded has deliveries");
+      const { deciding } = this.#services.deliveries;
+      const asked = deciding.size === 0 ? NOBODY : askedOf(deliveries, deciding);
+      if (asked.length > 0) return await this.#ask(asked, routed, { id, draft, transaction, sizeBytes });
       const failure = await this.#store(id, draft, transaction, deliveries);
       if (failure !== undefined) return { kind: "refuse", reply: failure };
     }
-    this.messages += 1;
-    this.#log.info(deliveries.length === 0 ? "discarded" : "accepted", {
-      message: id,
-      from: formatMailbox(transaction.reversePath),
-      recipients: transaction.recipients.length,
-      size: sizeBytes,
-    });
+    this.#taken(deliveries.length === 0 ? "discarded" : "accepted", id, transaction, sizeBytes);
     return endReply(protocol, refusals, deliveries.length === 0 ? undefined : `Queued as ${id}`);
   }
 
@@ -234,17 +250,14 @@ export class Reception implements SessionHost {
     transaction: Transaction,
     committed: readonly CommittedDelivery[],
   ): Promise<Reply | undefined> {
-    const { clock, deliveries: attempts } = this.#services;
+    const { deliveries: attempts } = this.#services;
     const channels = channelsOf(committed);
     const claim = attempts.claimable(channels);
-    const message = {
-      id,
-      receivedAtMs: clock.nowMs(),
-      envelope: this.#envelope(transaction),
-      deliveries: committed,
-    };
     try {
-      const leases = await draft.commit(message, claim ? { claimForMs: CLAIM_MS } : {});
+      const leases = await draft.commit(
+        this.#message(id, transaction, committed),
+        claim ? { claimForMs: CLAIM_MS } : {},
+      );
       if (claim) attempts.accept(leases);
       else attempts.nudge(channels);
       return undefined;
@@ -252,6 +265,54 @@ export class Reception implements SessionHost {
       this.#drop(draft);
       return this.#storeFailed(error);
     }
+  }
+
+  /**
+   * Stores the message, and answers as the channels do that decide about it. Until then nothing of it is delivered; a crash
+   * meanwhile leaves it in the spool, and the client, who was told nothing, sends it again.
+   */
+  async #ask(asked: readonly string[], routed: Decision, received: Received): Promise<Verdict> {
+    const { deliveries: attempts, listener: { protocol } } = this.#services;
+    const { id, draft, transaction, sizeBytes } = received;
+    let { refusals } = routed;
+    if (attempts.claimable(asked)) {
+      let leases: readonly Lease[];
+      try {
+        const message = this.#message(id, transaction, routed.deliveries);
+        leases = await draft.commit(message, { claimForMs: CLAIM_MS });
+      } catch (error) {
+        this.#drop(draft);
+        return { kind: "refuse", reply: this.#storeFailed(error) };
+      }
+      await attempts.decide(leases, (answers) => {
+        const judgement = judge(protocol, routed, answers);
+        refusals = judgement.refusals;
+        return judgement.removal;
+      });
+    } else {
+      this.#drop(draft);
+      refusals = refusals.map((refusal) => refusal ?? UNDECIDED);
+    }
+    const refused = refusals.find((refusal) => refusal !== undefined);
+    if (refused !== undefined) this.#log.info("message refused", { message: id, reply: replyText(refused) });
+    if (refused !== undefined && protocol === "smtp") return { kind: "refuse", reply: refused };
+    if (!refusals.includes(undefined)) return endReply(protocol, refusals, undefined);
+    this.#taken("accepted", id, transaction, sizeBytes);
+    return endReply(protocol, refusals, `Queued as ${id}`);
+  }
+
+  #taken(what: "accepted" | "discarded", id: string, transaction: Transaction, sizeBytes: number): void {
+    this.messages += 1;
+    this.#log.info(what, {
+      message: id,
+      from: formatMailbox(transaction.reversePath),
+      recipients: transaction.recipients.length,
+      size: sizeBytes,
+    });
+  }
+
+  #message(id: string, transaction: Transaction, deliveries: readonly CommittedDelivery[]): NewMessage {
+    return { id, receivedAtMs: this.#services.clock.nowMs(), envelope: this.#envelope(transaction), deliveries };
   }
 
   #envelope(transaction: Transaction): Envelope {

@@ -75,7 +75,14 @@ function withoutId(exchange: Exchange, id: string | undefined): Exchange {
 
 const IDENTITY: TlsIdentity = { kind: "tls-identity", notAfterMs: Infinity };
 const TLS: TlsInfo = { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256" };
-const NOBODY: Deliveries = { claimable: () => false, accept() {}, nudge() {} };
+/** Channels that decide for themselves accept: nobody asks them. */
+const NOBODY: Deliveries = {
+  deciding: new Set(),
+  claimable: () => false,
+  accept() {},
+  decide: () => Promise.resolve(),
+  nudge() {},
+};
 /** Nothing here takes time. */
 const UNWATCHED: Watch = { within() {}, [Symbol.dispose]() {} };
 

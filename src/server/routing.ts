@@ -9,7 +9,8 @@ import type { Log } from "../observe/log.ts";
 import { formatMailbox, type ForwardPath, type ReversePath } from "../smtp/address.ts";
 import { prepared, type Reply, reply } from "../smtp/reply.ts";
 import type { MailParameters, RecipientParameters } from "../smtp/transaction.ts";
-import type { CommittedDelivery } from "../spool/spool.ts";
+import type { CommittedDelivery, NewDelivery } from "../spool/spool.ts";
+import { askedOf, type Deliveries } from "./deliveries.ts";
 
 /** What of the session matters to bindings. */
 export type SessionFacts = Pick<Query, "clientAddress" | "helo" | "tls" | "user" | "nowMs">;
@@ -25,6 +26,8 @@ export interface Decision {
   readonly deliveries: readonly CommittedDelivery[];
   /** For each accepted recipient in order: why it is refused after all. */
   readonly refusals: readonly (Reply | undefined)[];
+  /** For each accepted recipient in order, which of the deliveries are its own; only when channels decide. */
+  readonly shares: readonly (readonly CommittedDelivery[])[] | undefined;
 }
 
 const NOT_TOGETHER = prepared(reply(452, "4.5.3", "Other rules apply to this recipient; send in another transaction"));
@@ -32,15 +35,17 @@ const NOT_TOGETHER = prepared(reply(452, "4.5.3", "Other rules apply to this rec
 export class TransactionRouting {
   readonly #router: Router;
   readonly #protocol: "smtp" | "lmtp";
+  readonly #channels: Pick<Deliveries, "deciding">;
   readonly #log: Log;
   #sender: ReversePath = null;
   #declaredSizeBytes: number | undefined;
   #accepted: Accepted[] = [];
   #undecided = false;
 
-  constructor(router: Router, protocol: "smtp" | "lmtp", log: Log) {
+  constructor(router: Router, protocol: "smtp" | "lmtp", channels: Pick<Deliveries, "deciding">, log: Log) {
     this.#router = router;
     this.#protocol = protocol;
+    this.#channels = channels;
     this.#log = log;
   }
 
@@ -74,7 +79,9 @@ export class TransactionRouting {
     }
     // SMTP has one reply at the end of data, so what is refused there must be refused for all (RFC 5321 §4.2.5).
     const first = this.#accepted[0];
-    if (first !== undefined && this.#protocol === "smtp" && keyOf(first.route) !== keyOf(route)) return NOT_TOGETHER;
+    if (first !== undefined && this.#protocol === "smtp" && this.#keyOf(first.route) !== this.#keyOf(route)) {
+      return NOT_TOGETHER;
+    }
     this.#accepted.push({ query, parameters, route });
     this.#undecided ||= route.kind === "undecided";
     return undefined;
@@ -96,15 +103,30 @@ export class TransactionRouting {
     const again = this.#sizeMatters && this.#declaredSizeBytes !== body.sizeBytes;
     const deliveries: CommittedDelivery[] = [];
     const refusals: (Reply | undefined)[] = [];
+    const shares: CommittedDelivery[][] | undefined = this.#channels.deciding.size > 0 ? [] : undefined;
     for (const { query, parameters, route: before } of this.#accepted) {
+      const from = deliveries.length;
       const isOpen = again || before.kind === "undecided";
       const route = isOpen ? this.#router.route({ ...query, body }) : before;
       if (route.kind === "undecided") throw new Error("A recipient is undecided after the end of data");
       if (route.kind === "refuse") this.#refused(query, route);
       else addDeliveries(deliveries, route.deliveries, query.recipient, parameters);
+      shares?.push(deliveries.slice(from));
       refusals.push(route.kind === "refuse" ? route.reply : undefined);
     }
-    return { deliveries: withoutRepetitions(deliveries), refusals };
+    return { deliveries: withoutRepetitions(deliveries), refusals, shares };
+  }
+
+  /**
+   * What the reply at the end of data depends on: undefined when the recipient will be accepted whatever the body is. One that
+   * is undecided may come to a channel that decides, which cannot be known before.
+   */
+  #keyOf(route: Route): string | undefined {
+    if (route.kind === "undecided") return route.refusalKey;
+    const { deciding } = this.#channels;
+    if (route.kind === "refuse" || deciding.size === 0) return undefined;
+    const asked = askedOf(route.deliveries, deciding);
+    return asked.length === 0 ? undefined : `asks ${asked.toSorted().join(" ")}`;
   }
 
   get #sizeMatters(): boolean {
@@ -119,11 +141,6 @@ export class TransactionRouting {
       reply: `${code} ${enhanced ?? ""} ${lines[0] ?? ""}`,
     });
   }
-}
-
-/** Undefined for recipients that will be accepted whatever the body is. */
-function keyOf(route: Route): string | undefined {
-  return route.kind === "undecided" ? route.refusalKey : undefined;
 }
 
 function addDeliveries(
@@ -149,14 +166,18 @@ function addDeliveries(
   }
 }
 
+/** The same for deliveries that are the same to whoever gets them. */
+export function deliveryKey({ channel, recipient, reversePath, edits }: NewDelivery): string {
+  const changes = reversePath === undefined && edits === undefined ? "" : JSON.stringify([reversePath, edits]);
+  return `${channel}\n${recipient}\n${changes}`;
+}
+
 /** Whoever is given twice, or reached in two ways, gets one copy in each channel; differently changed ones are two. */
 function withoutRepetitions(deliveries: readonly CommittedDelivery[]): readonly CommittedDelivery[] {
   if (deliveries.length < 2) return deliveries;
   const distinct = new Map<string, CommittedDelivery>();
   for (const delivery of deliveries) {
-    const { channel, recipient, reversePath, edits } = delivery;
-    const changes = reversePath === undefined && edits === undefined ? "" : JSON.stringify([reversePath, edits]);
-    const key = `${channel}\n${recipient}\n${changes}`;
+    const key = deliveryKey(delivery);
     const before = distinct.get(key);
     // Held only when every way there is held.
     if (before === undefined || (before.held === true && delivery.held !== true)) distinct.set(key, delivery);

@@ -23,7 +23,7 @@ import type {
   Summary,
 } from "./spool.ts";
 import { changeable, SpoolError } from "./spool.ts";
-import { summaryOf } from "./summary.ts";
+import { type Counted, summaryOf } from "./summary.ts";
 
 export interface MemoryOptions {
   /** Bytes of content held at one time; more is refused as "full". Default: 256 MiB. */
@@ -176,7 +176,11 @@ class MemorySpool implements Spool {
 
   async summary(selection: Selection): Promise<Summary> {
     this.#assertOpen();
-    return summaryOf(this.#selected(selection), listLimit(selection));
+    return summaryOf(
+      counted(this.#selected(selection)),
+      listLimit(selection),
+      (id) => this.#deliveries.get(id)?.message.stored.receivedAtMs ?? 0,
+    );
   }
 
   refusal(): SpoolError | undefined {
@@ -312,6 +316,12 @@ class MemorySpool implements Spool {
       message: message.stored,
       delivery,
     };
+  }
+}
+
+function* counted(entries: Iterable<QueueEntry>): Generator<Counted> {
+  for (const { deliveryId, state, dueAtMs, delivery } of entries) {
+    yield { id: deliveryId, channel: delivery.channel, recipient: delivery.recipient, state, dueAtMs };
   }
 }
 

@@ -6,18 +6,10 @@ import type { SQLInputValue } from "node:sqlite";
 import { isGlob } from "../binding/glob.ts";
 import type { ChangeAnswer, ChangeRequest, ListRequest, ListRow, SummaryRequest } from "./protocol.ts";
 import { asciiLower } from "./selection.ts";
-import type {
-  Attempt,
-  Change,
-  ChangeOutcome,
-  DeliveryState,
-  Selection,
-  StateCounts,
-  Summary,
-  SummaryGroup,
-} from "./spool.ts";
+import type { Attempt, Change, ChangeOutcome, DeliveryState, Selection, Summary } from "./spool.ts";
 import { changeable } from "./spool.ts";
 import type { Row, Statements } from "./sqlite_statements.ts";
+import { type Counted, summaryOf } from "./summary.ts";
 
 export const QUEUED = 0;
 export const LEASED = 1;
@@ -33,6 +25,8 @@ export const QUEUE_SQL = {
   findMessage: "SELECT key, deliveries FROM message WHERE id = ?",
   /** Keys follow each other as ids do, roughly: enough to leave out most of the file. */
   keysBetween: "SELECT min(key) AS first, max(key) AS last FROM message WHERE id >= ? AND id <= ?",
+  receivedAt: `SELECT m.received_ms AS receivedAtMs FROM delivery d CROSS JOIN message m ON m.key = d.message
+    WHERE d.id = ?`,
   deliveriesOf: "SELECT deliveries FROM message WHERE key = ?",
   attempts: `SELECT delivery AS deliveryId, at_ms AS atMs, kind, detail FROM attempt
     WHERE delivery >= ? AND delivery < ? ORDER BY at_ms, delivery, number`,
@@ -45,6 +39,9 @@ export const QUEUE_SQL = {
   deleteEmptyMessage: `DELETE FROM message WHERE key = ?1 AND NOT EXISTS
     (SELECT 1 FROM delivery d WHERE d.id >= ?1 AND d.id < ?1 + message.deliveries) RETURNING id, draft, chunks`,
 } as const;
+
+/** Deliveries counted at one time. */
+const COUNT_PAGE = 5000;
 
 interface Where {
   readonly sql: string;
@@ -82,18 +79,32 @@ export class SqliteQueue {
   }
 
   summary(request: SummaryRequest): Summary {
-    const where = this.#where(request.selection, request.nowMs);
-    const rows = where === undefined ? [] : this.#sql.once(
-      summarySql(where, request.nowMs),
-      ...where.values,
-      Math.max(1, request.limit),
+    return summaryOf(
+      this.#counted(request),
+      request.limit,
+      (id) => Number(this.#sql.get(QUEUE_SQL.receivedAt, id)?.["receivedAtMs"] ?? 0),
     );
-    const first = rows[0];
-    return {
-      groups: rows.slice(0, request.limit).map(toGroup),
-      groupCount: Number(first?.["groupCount"] ?? 0),
-      total: counts(first, "total_"),
-    };
+  }
+
+  /** Page by page, and counted here: to group a million rows, SQLite would sort them, which takes it several times as long. */
+  *#counted({ selection, nowMs }: SummaryRequest): Generator<Counted> {
+    let after = selection.afterDeliveryId ?? 0;
+    for (;;) {
+      const where = this.#where({ ...selection, afterDeliveryId: after }, nowMs);
+      if (where === undefined) return;
+      // The message is not looked at unless it must be: most of the file is content.
+      const sql = `SELECT d.id AS id, d.channel AS channel, ${stateAt(nowMs)} AS state, d.due_ms AS dueAtMs,
+        d.record ->> '$.recipient' AS recipient
+        FROM delivery d ${where.joins ? "CROSS JOIN message m ON m.key = d.message" : ""}
+        WHERE ${where.sql} ORDER BY d.id LIMIT ${COUNT_PAGE}`;
+      const rows = this.#sql.once(sql, ...where.values);
+      for (const row of rows) {
+        const { id, channel, recipient, dueAtMs } = row as unknown as Counted;
+        yield { id, channel, recipient, dueAtMs, state: STATES[Number(row["state"])] as DeliveryState };
+        after = id;
+      }
+      if (rows.length < COUNT_PAGE) return;
+    }
   }
 
   change(request: ChangeRequest): ChangeAnswer {
@@ -193,14 +204,17 @@ function stateAt(nowMs: number): string {
   return `CASE WHEN d.state = ${LEASED} AND d.due_ms <= ${Math.floor(nowMs)} THEN ${QUEUED} ELSE d.state END`;
 }
 
-/** Written so that the index of what is held or failed serves. */
+/**
+ * Written so that the index of what is held or failed serves, which has it in the order of ids. That of due work has not:
+ * each page would sort all of it.
+ */
 function stateTerms(state: DeliveryState | undefined, nowMs: number): readonly string[] {
   switch (state) {
     case undefined:
       return [];
     case "queued":
     case "leased":
-      return ["d.state <= 1", `${stateAt(nowMs)} = ${STATES.indexOf(state)}`];
+      return [`${stateAt(nowMs)} = ${STATES.indexOf(state)}`];
     case "held":
       return ["d.state >= 2 AND d.state = 2"];
     case "failed":
@@ -213,39 +227,4 @@ function pattern(expression: string, text: string): readonly [string, string] {
   if (!isGlob(lower)) return [`lower(${expression}) = ?`, lower];
   // Brackets mean nothing in our patterns.
   return [`lower(${expression}) GLOB ?`, lower.replaceAll("[", "[[]")];
-}
-
-/** What `rtrim` leaves of an address when all that is no "@" goes: everything up to the last one. */
-const DOMAIN = `CASE WHEN instr(recipient, '@') = 0 THEN ''
-  ELSE lower(substr(recipient, length(rtrim(recipient, replace(recipient, '@', ''))) + 1)) END`;
-
-function summarySql(where: Where, nowMs: number): string {
-  const sums = STATES.map((state, number) => `sum(state = ${number}) AS ${state}`).join(", ");
-  const totals = STATES.map((state) => `sum(${state}) OVER () AS total_${state}`).join(", ");
-  // The message of the smallest id stands for the oldest, so that not every message need be looked at.
-  return `WITH
-    picked AS (SELECT d.id AS id, d.channel AS channel, ${stateAt(nowMs)} AS state, d.due_ms AS due,
-      d.record ->> '$.recipient' AS recipient
-      FROM delivery d ${where.joins ? "CROSS JOIN message m ON m.key = d.message" : ""} WHERE ${where.sql}),
-    grouped AS (SELECT channel, ${DOMAIN} AS domain, ${sums}, count(*) AS deliveries, min(id) AS first,
-      min(CASE WHEN state = ${QUEUED} THEN due END) AS nextDue FROM picked GROUP BY 1, 2)
-    SELECT *, count(*) OVER () AS groupCount, ${totals}, (SELECT received_ms FROM message WHERE key =
-      (SELECT message FROM delivery WHERE id = first)) AS oldest
-    FROM grouped ORDER BY deliveries DESC, channel, domain LIMIT ?`;
-}
-
-function toGroup(row: Row): SummaryGroup {
-  const nextDue = row["nextDue"];
-  return {
-    channel: String(row["channel"]),
-    domain: String(row["domain"]),
-    ...counts(row, ""),
-    oldestAtMs: Number(row["oldest"]),
-    ...(nextDue === null ? {} : { nextDueAtMs: Number(nextDue) }),
-  };
-}
-
-function counts(row: Row | undefined, prefix: string): StateCounts {
-  const count = (state: DeliveryState) => Number(row?.[prefix + state] ?? 0);
-  return { queued: count("queued"), leased: count("leased"), held: count("held"), failed: count("failed") };
 }

@@ -1,7 +1,7 @@
 /** Scripts that misbehave: each costs a delivery another attempt, and nothing else. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { headersOf } from "../../src/channel/script_message.ts";
+import { headersOf } from "../../src/channel/script/message.ts";
 import { outcomesOf } from "../contract/channel_contract.ts";
 import { bytesOf, jobOf } from "./channel_world.ts";
 import { ScriptWorld } from "./script_world.ts";

@@ -139,7 +139,14 @@ test("script: without forward_channel, canBeForwarded is false, and forward and 
 });
 
 test("script: a forward_channel that there is not keeps the channel from opening", async () => {
-  const options = { module: "/nowhere.ts", env: {}, forward_channel: "relai", time_limit: 1, memory_limit: 1 };
+  const options = {
+    module: "/nowhere.ts",
+    env: {},
+    forward_channel: "relai",
+    when: "queued",
+    time_limit: 1,
+    memory_limit: 1,
+  } as const;
   await assert.rejects(async () => await scriptChannel.open(options, contextOf()), /no channel "relai"/);
 });
 
@@ -311,14 +318,21 @@ test("script: a secret that cannot be read is deferred and names the place", asy
   assert.match(detail, /"\/nowhere\/key"/);
 });
 
-test("script: decide tells what the script thinks of a message before it is accepted", async () => {
-  await using world = await ScriptWorld.open(BLOCK_LIST, RELAY);
+test("script: decides about a message before it is accepted only when it is asked to", async () => {
+  await using queued = await ScriptWorld.open(BLOCK_LIST, RELAY);
+  assert.equal(queued.channel.decide, undefined);
+  await using world = await ScriptWorld.open(BLOCK_LIST, {
+    ...RELAY,
+    options: { ...RELAY.options, when: "rcpt-data" },
+  });
   const { signal } = new AbortController();
-  assert.deepEqual(await world.channel.decide(jobOf(LETTER), signal), { kind: "accept" });
+  const accepted = await world.channel.decide?.(jobOf(LETTER), signal);
+  assert.equal(accepted?.kind, "accept");
+  assert.match(accepted.detail, /^Handled by the script, sent to /);
   assert.deepEqual(
-    await world.channel.decide(jobOf(LETTER, 1, 1, { reversePath: "hates@example.org" }), signal),
-    { kind: "reject", reason: "Rejected by the script: Address is blocked" },
+    await world.channel.decide?.(jobOf(LETTER, 1, 1, { reversePath: "hates@example.org" }), signal),
+    { kind: "reject", detail: "Rejected by the script: Address is blocked", reason: "Address is blocked" },
   );
   await world.write("worker.ts", 'export default { email() { throw new Error("Oh"); } };');
-  assert.equal((await world.channel.decide(jobOf(LETTER), signal)).kind, "defer");
+  assert.equal((await world.channel.decide?.(jobOf(LETTER), signal))?.kind, "defer");
 });

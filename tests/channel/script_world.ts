@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import type { Channel, ChannelContext, Job, Outcome, Submission } from "../../src/channel/channel.ts";
 import { scriptChannel, type ScriptOptions } from "../../src/channel/script.ts";
-import { ScriptChannel } from "../../src/channel/script_delivery.ts";
+import { ScriptChannel } from "../../src/channel/script/delivery.ts";
 import type { Log, LogFields } from "../../src/observe/log.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import { contextOf, jobOf, temporaryFolder } from "./channel_world.ts";

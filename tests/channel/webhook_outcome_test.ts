@@ -4,8 +4,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import * as v from "valibot";
 import { webhookChannel } from "../../src/channel/webhook.ts";
-import { retryAfter, verdictOf } from "../../src/channel/webhook_outcome.ts";
-import { splitReply } from "../../src/channel/webhook_reply.ts";
+import { retryAfter, verdictOf } from "../../src/channel/webhook/outcome.ts";
+import { splitReply } from "../../src/channel/webhook/reply.ts";
 import { OTHER_SECRET, SECRET } from "./webhook_world.ts";
 
 test("webhook outcome: Retry-After is seconds or a date, and nothing else counts (RFC 9110 §10.2.3)", () => {

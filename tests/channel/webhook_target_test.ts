@@ -5,7 +5,7 @@ import fc from "fast-check";
 import * as v from "valibot";
 import type { ChannelContext } from "../../src/channel/channel.ts";
 import { webhookChannel } from "../../src/channel/webhook.ts";
-import { isPublicAddress } from "../../src/channel/webhook_target.ts";
+import { isPublicAddress } from "../../src/channel/webhook/target.ts";
 import { TransportError } from "../../src/runtime/runtime.ts";
 import { outcomesOf } from "../contract/channel_contract.ts";
 import { contextOf, jobOf } from "./channel_world.ts";

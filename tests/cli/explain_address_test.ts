@@ -31,6 +31,10 @@ port = 2424
 name = "nightly"
 recipients = ["logs@example.com"]
 deliver = ["box"]
+[[listener.binding]]
+name = "judged"
+recipients = ["judged@example.com"]
+deliver = ["judge"]
 [[binding]]
 name = "staff"
 recipients = ["ann@example.com"]
@@ -67,6 +71,11 @@ discard = true
 name = "hook"
 type = "webhook"
 url = "https://user:pass@app.example.com/in"
+[[channel]]
+name = "judge"
+type = "script"
+module = "judge.ts"
+when = "rcpt-data"
 [[channel]]
 name = "box"
 type = "maildir"
@@ -166,6 +175,17 @@ test("explain: aliases show the address that is tried in place of the one given"
   assert.match(out, /\n {2}aka {4}yes {2}its aliases are tried\n {2}as case-1@example\.com\n {2}staff {2}no /u);
 });
 
+test("explain: a channel that decides when it is asked is said to, and its verdict is not guessed", async () => {
+  const { out, code } = await explain(["judged@example.com", "--listener", "local"]);
+  assert.equal(code, 0);
+  assert.match(
+    out,
+    /\n {2}to judge {2}script {2}.*\/judge\.ts\n {5}decides {2}may still reject or defer at the end of data\n/u,
+  );
+  const [{ deliveries }] = JSON.parse((await explain(["judged@example.com", "--listener", "local", "--json"])).out);
+  assert.equal(deliveries[0].decides, true);
+});
+
 test("explain: the exit code is that of the listener that takes least", async () => {
   assert.equal((await explain(["rest@example.com"])).code, 0);
   assert.equal((await explain(["busy@example.com"])).code, 75);
@@ -198,6 +218,7 @@ test("explain --json: one object for each listener, with the whole dialogue", as
     sender: "",
     edits: [],
     held: false,
+    decides: false,
   }]);
   assert.deepEqual(
     local.dialogue.map(({ command, code }: { command: string; code: number }) => `${command} ${code}`),

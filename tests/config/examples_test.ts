@@ -4,14 +4,19 @@
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { Ajv } from "ajv";
 import { channelTypes } from "../../src/channel/registry.ts";
 import { lintEnvironment } from "../../src/cli/lint_environment.ts";
+import { configurationJsonSchema } from "../../src/config/json_schema.ts";
 import type { LintEnvironment } from "../../src/config/lint/rule.ts";
 import { type Examination, examine } from "../../src/config/lint/run.ts";
 import { lintRules } from "../../src/config/lint/rules.ts";
+import { readToml } from "../../src/config/read.ts";
+import { createSource } from "../../src/config/source.ts";
+import { plain } from "../../src/config/tree.ts";
 import { currentRuntime } from "../../src/runtime/current.ts";
 import { rehearse } from "../../src/server/rehearsal.ts";
 
@@ -83,6 +88,20 @@ for (const name of names) {
     }
   });
 }
+
+test("examples: editors find the schema that each file names, and no fault with it", () => {
+  const schema = configurationJsonSchema(channelTypes.values());
+  const validate = new Ajv({ strict: true, strictTypes: false, allErrors: true }).compile(schema as object);
+  const parts = readdirSync(join(directory, "conf.d")).map((name) => `conf.d/${name}`);
+  for (const name of [...names, ...parts]) {
+    const text = readFileSync(join(directory, name), "utf8");
+    const result = readToml(createSource(name, text));
+    assert.ok(result.ok, name);
+    assert.ok(validate(JSON.parse(JSON.stringify(plain(result.root)))), `${name}: ${JSON.stringify(validate.errors)}`);
+    const named = /^#:schema (\S+)\n/u.exec(text)?.[1] ?? "";
+    assert.equal(resolve(dirname(join(directory, name)), named), resolve(directory, "../smtpd.schema.json"), name);
+  }
+});
 
 test("examples: what a binding does is what its tests are about: without it, some of them fail", async () => {
   const file = join(directory, "spam.toml");

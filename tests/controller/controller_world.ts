@@ -56,7 +56,10 @@ export const deaf: Deliver = async function* () {
 };
 
 export function world(
-  channels: Record<string, Deliver | { deliver: Deliver; config: Partial<ChannelConfig> }>,
+  channels: Record<
+    string,
+    Deliver | { deliver: Deliver; config: Partial<ChannelConfig>; decide?: NonNullable<Channel["decide"]> }
+  >,
   log?: Log,
 ) {
   const clock = new VirtualClock();
@@ -64,7 +67,8 @@ export function world(
   const configured = new Map(
     Object.entries(channels).map(([name, given]) => {
       const deliver = typeof given === "function" ? given : given.deliver;
-      const channel: Channel = { deliver, [Symbol.asyncDispose]: () => Promise.resolve() };
+      const decide = typeof given === "function" ? undefined : given.decide;
+      const channel: Channel = { deliver, decide, [Symbol.asyncDispose]: () => Promise.resolve() };
       return [name, { config: config(name, typeof given === "function" ? {} : given.config), channel }];
     }),
   );

@@ -7,7 +7,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ServerProcess } from "../helpers/server_process.ts";
-import { RawClient, sendMail } from "./raw_client.ts";
+import { ConnectionLost, RawClient, sendMail } from "./raw_client.ts";
 import { queueEmpty, queueLength, TemporaryDirectory, until } from "./setup.ts";
 
 const timeout = 120_000;
@@ -65,10 +65,10 @@ type = "maildir"
 path = "mail"
 `;
 
-async function startServer(directory: string): Promise<ServerProcess> {
+async function startServer(directory: string, config = CONFIG): Promise<ServerProcess> {
   await writeFile(join(directory, "worker.ts"), MODULE);
   await writeFile(join(directory, "answer.ts"), ANSWER);
-  return await ServerProcess.start(CONFIG, { directory, environment: { SCRIPT_SECRET: "12345" } });
+  return await ServerProcess.start(config, { directory, environment: { SCRIPT_SECRET: "12345" } });
 }
 
 async function send(server: ServerProcess, ...subjects: readonly string[]): Promise<void> {
@@ -78,6 +78,14 @@ async function send(server: ServerProcess, ...subjects: readonly string[]): Prom
     await sendMail(client, { from: "sender@example.org", to: ["desk@example.com"], content });
   }
   await client.quit();
+}
+
+/** Sends a message to which the server may say anything, and gives what it says. */
+async function answered(client: RawClient, subject: string): Promise<string> {
+  await client.command("MAIL FROM:<sender@example.org>", 250);
+  await client.command("RCPT TO:<desk@example.com>", 250);
+  await client.command("DATA", 354);
+  return (await client.command(`Subject: ${subject}\r\n\r\nText\r\n.`)).lines.join(" | ");
 }
 
 async function stored(directory: string): Promise<readonly string[]> {
@@ -105,6 +113,79 @@ test("Script: forwards, replies and rejects; its output is in the log and nowher
   assert.equal(server.stderr, "");
   assert.equal(await server.stop(), 0);
 });
+
+const DECIDING = `${CONFIG}
+[[channel]]
+name = "judge"
+type = "script"
+module = "judge.ts"
+when = "rcpt-data"
+time_limit = "2s"
+[[channel]]
+name = "box"
+type = "maildir"
+path = "mail"
+`.replace('deliver = ["worker"]', 'deliver = ["judge", "box"]');
+
+const JUDGE = `
+export default {
+  async email(message: any): Promise<void> {
+    const subject: string = message.headers.get("subject");
+    if (subject === "hang") for (;;);
+    if (subject === "throw") throw new Error("Broken");
+    if (subject.startsWith("no ")) message.setReject("Größe: " + subject.slice(3) + "\\r\\n250 Fine");
+  },
+};
+`;
+
+test(
+  "Script: with when = rcpt-data its verdict is the reply, and what it refuses is nowhere",
+  { timeout },
+  async () => {
+    await using directory = await TemporaryDirectory.create();
+    await writeFile(join(directory.path, "judge.ts"), JUDGE);
+    await using server = await startServer(directory.path, DECIDING);
+    const client = await RawClient.greet(server.port());
+    const answers: string[] = [];
+    for (const subject of ["no size", "yes", "throw", "hang", "no ads", "yes"]) {
+      answers.push(await answered(client, subject));
+    }
+    await client.quit();
+    assert.deepEqual(answers.map((answer) => answer.replace(/Queued as .*$/, "Queued")), [
+      "550 5.7.1 Gr??e: size 250 Fine",
+      "250 2.0.0 Queued",
+      "451 4.3.0 Cannot decide about the message now; try again later",
+      "451 4.3.0 Cannot decide about the message now; try again later",
+      "550 5.7.1 Gr??e: ads 250 Fine",
+      "250 2.0.0 Queued",
+    ]);
+    await queueEmpty(server);
+    assert.equal((await stored(directory.path)).length, 2);
+    assert.equal(await server.stop(), 0);
+  },
+);
+
+test(
+  "Script: a crash while it decides loses nothing, and nobody was told that it was accepted",
+  { timeout },
+  async () => {
+    await using directory = await TemporaryDirectory.create();
+    await writeFile(join(directory.path, "judge.ts"), JUDGE);
+    const slow = DECIDING.replace('time_limit = "2s"\n[[channel]]\nname = "box"', '[[channel]]\nname = "box"');
+    await using first = await startServer(directory.path, slow);
+    const client = await RawClient.greet(first.port());
+    const answer = answered(client, "hang").catch((error: unknown) => error);
+    await until("the message is in the spool", async () => await queueLength(first) === 2);
+    assert.deepEqual(await stored(directory.path), []);
+    await first.kill9();
+    assert.ok(await answer instanceof ConnectionLost);
+    await writeFile(join(directory.path, "judge.ts"), JUDGE.replace('"hang"', '"other"'));
+    await using second = await startServer(directory.path, slow);
+    await queueEmpty(second);
+    assert.equal((await stored(directory.path)).length, 1);
+    assert.equal(await second.stop(), 0);
+  },
+);
 
 test(
   "Script: what ends its thread or fails late is tried again or logged, and the server goes on",

@@ -25,6 +25,8 @@ const BINDINGS: readonly BindingConfig[] = [
   { name: "all", tags: [], recipients: ["*@example.com"], outcome: { kind: "deliver", channels: ["nowhere"] } },
 ];
 
+export type Decide = NonNullable<Channel["decide"]>;
+
 export interface Kept {
   readonly channel: string;
   readonly sender: string;
@@ -38,7 +40,7 @@ export class World implements AsyncDisposable {
   readonly spool: Spool;
   readonly listener: Listener;
   readonly controller: JobController;
-  /** What the channels "one" and "two" were given, job by job. */
+  /** What the channels "one" and "two", and those that decide, were given, job by job. */
   readonly kept: Kept[] = [];
   #accept: (transport: Transport) => void = () => {};
 
@@ -46,6 +48,7 @@ export class World implements AsyncDisposable {
     config: Partial<ListenerConfig>,
     wrapSpool: (spool: Spool) => Spool,
     shared: readonly BindingConfig[],
+    deciders: Readonly<Record<string, Decide>>,
   ) {
     const { clock, deadlines } = this;
     const random = systemRandom();
@@ -65,6 +68,9 @@ export class World implements AsyncDisposable {
     const channels = new Map([["nowhere", { config: channelConfig, channel }]]);
     for (const name of ["one", "two"]) {
       channels.set(name, { config: { ...channelConfig, name }, channel: this.#keeping(name) });
+    }
+    for (const [name, decide] of Object.entries(deciders)) {
+      channels.set(name, { config: { ...channelConfig, name }, channel: { ...this.#keeping(name), decide } });
     }
     this.controller = new JobController({ spool: this.spool, channels, clock, random, log: silentLog });
     const network: Network = {
@@ -109,8 +115,9 @@ export class World implements AsyncDisposable {
     config: Partial<ListenerConfig> = {},
     wrapSpool = (spool: Spool) => spool,
     shared: readonly BindingConfig[] = BINDINGS,
+    deciders: Readonly<Record<string, Decide>> = {},
   ): Promise<World> {
-    const world = new World(config, wrapSpool, shared);
+    const world = new World(config, wrapSpool, shared, deciders);
     await world.listener.open();
     world.controller.start();
     return world;

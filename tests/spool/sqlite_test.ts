@@ -3,15 +3,17 @@ import assert from "node:assert/strict";
 import { chmod, mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { test } from "node:test";
 import type { Log } from "../../src/observe/log.ts";
 import { silentLog } from "../../src/observe/log.ts";
 import type { ProcessIdentity, WorkerPort } from "../../src/runtime/runtime.ts";
 import { openSpool } from "../../src/spool/open.ts";
-import { SpoolError } from "../../src/spool/spool.ts";
+import { type Selection, SpoolError } from "../../src/spool/spool.ts";
 import type { SqliteRuntime } from "../../src/spool/sqlite.ts";
 import { openDatabase } from "../../src/spool/sqlite_schema.ts";
+import { SqliteQueue } from "../../src/spool/sqlite_queue.ts";
+import { type Row, Statements } from "../../src/spool/sqlite_statements.ts";
 import { SQL } from "../../src/spool/sqlite_store.ts";
 import {
   contentOf,
@@ -176,6 +178,32 @@ test("sqlite: the cost of finding due work does not depend on how much is queued
     if (name === "takeBack") assert.match(plan(sql), /SCAN delivery USING INDEX delivery_due/);
     else assert.doesNotMatch(plan(sql), /SCAN|TEMP B-TREE FOR ORDER BY (?!LAST)/, name);
   }
+  database.close();
+});
+
+test("sqlite: a page of a list comes in the order of the file, whatever is selected", () => {
+  const database = openDatabase(":memory:", { busyTimeoutMs: 0 });
+  const plans: string[] = [];
+  class Explaining extends Statements {
+    override once(sql: string, ...values: SQLInputValue[]): Row[] {
+      const rows = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...values);
+      plans.push(rows.map((row) => String(row["detail"])).join("; "));
+      return [];
+    }
+  }
+  const queue = new SqliteQueue(new Explaining(database), () => {});
+  const selections: readonly Selection[] = [
+    {},
+    { channel: "a", sender: "*", recipient: "*", binding: "b", receivedAfterMs: 1, receivedBeforeMs: 2 },
+    ...(["queued", "leased", "held", "failed"] as const).map((state) => ({ channel: "a", state, afterDeliveryId: 7 })),
+  ];
+  for (const selection of selections) {
+    queue.list({ op: "list", nowMs: 1, limit: 10, selection });
+    queue.summary({ op: "summary", nowMs: 1, limit: 10, selection });
+  }
+  assert.equal(plans.length, 2 * selections.length);
+  for (const plan of plans) assert.doesNotMatch(plan, /TEMP B-TREE|SCAN m\b/);
+  assert.match(plans.at(-1) ?? "", /delivery_parked \(state=\? AND rowid>\?\)/);
   database.close();
 });
 

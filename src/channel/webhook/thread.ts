@@ -2,15 +2,15 @@
  * The thread's side of formatting: holds one message that was taken apart and makes payloads of it. It must not know who
  * asks, or of requests.
  */
-import type { ParsedFormat } from "./webhook.ts";
-import { formatForm, formatJson } from "./webhook_json.ts";
-import { formatMailgun } from "./webhook_mailgun.ts";
-import { UnreadableMessageError } from "./webhook_error.ts";
-import { ParsedMessage } from "./webhook_message.ts";
-import type { FormatMessage } from "./webhook_payload.ts";
-import { formatPostmark } from "./webhook_postmark.ts";
-import type { FromThread, ToThread } from "./webhook_protocol.ts";
-import { formatSendgrid } from "./webhook_sendgrid.ts";
+import type { ParsedFormat } from "../webhook.ts";
+import { formatForm, formatJson } from "./json.ts";
+import { formatMailgun } from "./mailgun.ts";
+import { UnreadableMessageError } from "./error.ts";
+import { ParsedMessage } from "./message.ts";
+import type { FormatMessage } from "./payload.ts";
+import { formatPostmark } from "./postmark.ts";
+import type { FromThread, ToThread } from "./protocol.ts";
+import { formatSendgrid } from "./sendgrid.ts";
 
 const FORMATS: Readonly<Record<ParsedFormat, FormatMessage>> = {
   json: formatJson,

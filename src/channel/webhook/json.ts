@@ -1,6 +1,6 @@
 /** smtpd's own formats: one JSON object, and the same as a form with files. They must not know how requests are made. */
-import type { Attachment, ParsedMessage } from "./webhook_message.ts";
-import { type Dispatch, Form, type FormatMessage, jsonPayload } from "./webhook_payload.ts";
+import type { Attachment, ParsedMessage } from "./message.ts";
+import { type Dispatch, Form, type FormatMessage, jsonPayload } from "./payload.ts";
 
 export const formatJson: FormatMessage = (message, dispatch) =>
   jsonPayload({

@@ -3,12 +3,12 @@
  * they broke or when the module has changed. It must not know what happens in them.
  */
 import { pathToFileURL } from "node:url";
-import { readSecret, SecretError } from "../config/secret.ts";
-import type { FileInfo } from "../runtime/runtime.ts";
-import type { ChannelContext } from "./channel.ts";
-import { oneLine } from "./content.ts";
-import type { ScriptOptions } from "./script.ts";
-import { ScriptError, ScriptThread } from "./script_thread.ts";
+import { readSecret, SecretError } from "../../config/secret.ts";
+import type { FileInfo } from "../../runtime/runtime.ts";
+import type { ChannelContext } from "../channel.ts";
+import { oneLine } from "../content.ts";
+import type { ScriptOptions } from "../script.ts";
+import { ScriptError, ScriptThread } from "./thread.ts";
 
 /** A thread takes some ten MiB and, on Deno, a process. */
 const THREADS_MAX = 4;

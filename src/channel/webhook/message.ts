@@ -3,8 +3,8 @@
  * message says, names and types are made harmless for the places they are put in. It must not know the formats.
  */
 import PostalMime, { type Address, addressParser, decodeWords, type Email } from "postal-mime";
-import { oneLine } from "./content.ts";
-import { UnreadableMessageError } from "./webhook_error.ts";
+import { oneLine } from "../content.ts";
+import { UnreadableMessageError } from "./error.ts";
 
 /** A message whose parts are nested deeper is made to hurt. */
 const NESTING_MAX = 100;

@@ -2,10 +2,10 @@
  * What every format has in common: what it is made of, what comes out, and the two encodings of forms. It must not know
  * the formats.
  */
-import type { StoredMessage } from "../spool/spool.ts";
-import type { JobRecipient } from "./channel.ts";
-import type { TemplateValues } from "./template.ts";
-import type { ParsedMessage } from "./webhook_message.ts";
+import type { StoredMessage } from "../../spool/spool.ts";
+import type { JobRecipient } from "../channel.ts";
+import type { TemplateValues } from "../template.ts";
+import type { ParsedMessage } from "./message.ts";
 
 /** One request to be made. Plain values alone: it goes to a thread. */
 export interface Dispatch {

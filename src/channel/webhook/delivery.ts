@@ -2,27 +2,27 @@
  * Deliveries to an application: one request for each recipient, judged by its answer. It must not know of leases or
  * retries; the time limit is whoever aborts the signal.
  */
-import type { Secret } from "../config/config.ts";
-import { readSecret, SecretError } from "../config/secret.ts";
-import { FileError, type HttpBody, type HttpClient, TransportError } from "../runtime/runtime.ts";
-import type { Channel, ChannelContext, Job, JobRecipient, Outcome } from "./channel.ts";
-import { Mutex, oneLine } from "./content.ts";
-import { templateValues } from "./template.ts";
+import type { Secret } from "../../config/config.ts";
+import { readSecret, SecretError } from "../../config/secret.ts";
+import { FileError, type HttpBody, type HttpClient, TransportError } from "../../runtime/runtime.ts";
+import type { Channel, ChannelContext, Job, JobRecipient, Outcome } from "../channel.ts";
+import { Mutex, oneLine } from "../content.ts";
+import { templateValues } from "../template.ts";
 import {
   BOUNCE_STATUS,
   isFieldValue,
   type ParsedFormat,
   POSTMARK_BOUNCE_STATUS,
   type WebhookOptions,
-} from "./webhook.ts";
-import { UnreadableMessageError } from "./webhook_error.ts";
-import { FormatError, Formatter } from "./webhook_formatter.ts";
-import { type Verdict, verdictOf } from "./webhook_outcome.ts";
-import type { Dispatch } from "./webhook_payload.ts";
-import { RawContent, wholeContent } from "./webhook_raw.ts";
-import { signingKey } from "./webhook_secret.ts";
-import { Signature, unixSeconds } from "./webhook_signature.ts";
-import { checkAddress, permittedAddresses, PrivateAddressError } from "./webhook_target.ts";
+} from "../webhook.ts";
+import { UnreadableMessageError } from "./error.ts";
+import { FormatError, Formatter } from "./formatter.ts";
+import { type Verdict, verdictOf } from "./outcome.ts";
+import type { Dispatch } from "./payload.ts";
+import { RawContent, wholeContent } from "./raw.ts";
+import { signingKey } from "./secret.ts";
+import { Signature, unixSeconds } from "./signature.ts";
+import { checkAddress, permittedAddresses, PrivateAddressError } from "./target.ts";
 
 /** A message taken apart and put together again takes several times its size: those above this go one by one. */
 const LARGE_BYTES = 1_024 * 1_024;

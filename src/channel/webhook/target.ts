@@ -4,8 +4,8 @@
  * connection, and only those judged are connected to. It must not know what is sent.
  */
 import { isIP } from "node:net";
-import { type Network, NetworkSet, parseNetwork } from "../binding/network.ts";
-import type { Resolver } from "../runtime/runtime.ts";
+import { type Network, NetworkSet, parseNetwork } from "../../binding/network.ts";
+import type { Resolver } from "../../runtime/runtime.ts";
 
 /** All that a host leads to is not public. */
 export class PrivateAddressError extends Error {

@@ -2,12 +2,12 @@
  * Takes messages apart in a thread of its own: a large message, or one made to hurt, takes seconds in which the server must
  * go on answering. A thread that takes too long is ended. It must not know the formats.
  */
-import type { Clock, WorkerPort, Workers } from "../runtime/runtime.ts";
-import { Mutex } from "./content.ts";
-import type { ParsedFormat } from "./webhook.ts";
-import { UnreadableMessageError } from "./webhook_error.ts";
-import type { Dispatch, Payload } from "./webhook_payload.ts";
-import type { FromThread, ToThread } from "./webhook_protocol.ts";
+import type { Clock, WorkerPort, Workers } from "../../runtime/runtime.ts";
+import { Mutex } from "../content.ts";
+import type { ParsedFormat } from "../webhook.ts";
+import { UnreadableMessageError } from "./error.ts";
+import type { Dispatch, Payload } from "./payload.ts";
+import type { FromThread, ToThread } from "./protocol.ts";
 
 /** Honest messages of any size are done in a fraction of it. Shorter than most attempts may take, so that others get on. */
 const FORMAT_MAX_MS = 20_000;

@@ -2,7 +2,7 @@
  * The side of a script: loads its module once, and calls its handler for one message after another. Runs in the script's
  * thread. It must not know how messages reach the thread or what the platform calls its loader.
  */
-import { ScriptMessage } from "./script_message.ts";
+import { ScriptMessage } from "./message.ts";
 import {
   type ConsoleLevel,
   type FromScript,
@@ -11,7 +11,7 @@ import {
   MAX_LINES,
   type ScriptVerdict,
   type ToScript,
-} from "./script_protocol.ts";
+} from "./protocol.ts";
 
 export interface ScriptPlatform {
   post(message: FromScript): void;

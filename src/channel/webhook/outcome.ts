@@ -2,9 +2,9 @@
  * What an answer means for a delivery, in a line that people can read. Everything in an answer is the receiver's: it is
  * bounded and made safe here. It must not know how answers come.
  */
-import type { HttpResponse } from "../runtime/runtime.ts";
-import type { Outcome } from "./channel.ts";
-import { oneLine } from "./content.ts";
+import type { HttpResponse } from "../../runtime/runtime.ts";
+import type { Outcome } from "../channel.ts";
+import { oneLine } from "../content.ts";
 
 /** Longer first lines are cut: pages meant for browsers say little. */
 const LINE_MAX = 300;

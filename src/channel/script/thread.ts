@@ -2,7 +2,7 @@
  * One thread of a script, from the outside: starts the module, hands it one message at a time, bounds its time and memory,
  * and ends it when it does not obey. It must not know why a message is handed over or what is done with what is sent.
  */
-import type { ChannelContext } from "./channel.ts";
+import type { ChannelContext } from "../channel.ts";
 import type {
   ConsoleLevel,
   ForwardRequest,
@@ -11,8 +11,8 @@ import type {
   ReplyRequest,
   ScriptVerdict,
   ToScript,
-} from "./script_protocol.ts";
-import type { ScriptPort } from "../runtime/runtime.ts";
+} from "./protocol.ts";
+import type { ScriptPort } from "../../runtime/runtime.ts";
 
 /** The script, or its thread, failed: another attempt may succeed. */
 export class ScriptError extends Error {

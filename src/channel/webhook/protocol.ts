@@ -1,6 +1,6 @@
 /** What goes between the channel and the thread that takes messages apart. One question at a time, one answer to each. */
-import type { ParsedFormat } from "./webhook.ts";
-import type { Dispatch, Payload } from "./webhook_payload.ts";
+import type { ParsedFormat } from "../webhook.ts";
+import type { Dispatch, Payload } from "./payload.ts";
 
 export type ToThread =
   /** The message that the following questions are about. Answer: `loaded` or `unreadable`. */

@@ -3,11 +3,11 @@
  * learn its exact length and to sign it, and once more to send it, so that memory stays flat. This file must not know where
  * it goes.
  */
-import type { HttpBody } from "../runtime/runtime.ts";
-import type { Job } from "./channel.ts";
-import { deliveryFields } from "./content.ts";
-import type { Dispatch } from "./webhook_payload.ts";
-import type { Signature } from "./webhook_signature.ts";
+import type { HttpBody } from "../../runtime/runtime.ts";
+import type { Job } from "../channel.ts";
+import { deliveryFields } from "../content.ts";
+import type { Dispatch } from "./payload.ts";
+import type { Signature } from "./signature.ts";
 
 /** Up to this a message is kept for all recipients. */
 const KEEP_BYTES = 256 * 1_024;

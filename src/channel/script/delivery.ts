@@ -6,11 +6,11 @@
  * again has sent nothing. A crash of the server after that and before the outcome is recorded sends it twice: a duplicate is
  * preferred to a loss.
  */
-import { SpoolError } from "../spool/spool.ts";
-import type { Channel, ChannelContext, Job, JobRecipient, Outcome, Submission, Submit } from "./channel.ts";
-import { oneLine } from "./content.ts";
-import type { ScriptOptions } from "./script.ts";
-import { ScriptPool } from "./script_pool.ts";
+import { SpoolError } from "../../spool/spool.ts";
+import type { Channel, ChannelContext, Decision, Job, JobRecipient, Outcome, Submission, Submit } from "../channel.ts";
+import { oneLine } from "../content.ts";
+import type { ScriptOptions } from "../script.ts";
+import { ScriptPool } from "./pool.ts";
 import {
   FIRST_PIECE_BYTES,
   type ForwardRequest,
@@ -18,20 +18,17 @@ import {
   PIECE_BYTES,
   type ReplyRequest,
   type ScriptVerdict,
-} from "./script_protocol.ts";
-import { forwarded, LoopError, replied, RequestError } from "./script_submission.ts";
-import { type Conversation, ScriptError, type ScriptThread } from "./script_thread.ts";
+} from "./protocol.ts";
+import { forwarded, LoopError, replied, RequestError } from "./submission.ts";
+import { type Conversation, ScriptError, type ScriptThread } from "./thread.ts";
 
-type Verdict = Pick<Outcome, "kind" | "detail">;
-
-/** What a script says of a message that is not accepted yet. */
-export type Decision =
-  | { readonly kind: "accept" }
-  | { readonly kind: "reject"; readonly reason: string }
-  /** The script failed: the sender may try again. */
-  | { readonly kind: "defer"; readonly reason: string };
+interface Verdict extends Pick<Outcome, "kind" | "detail"> {
+  /** For who sent the message, when it failed. */
+  readonly reason?: string;
+}
 
 export class ScriptChannel implements Channel {
+  readonly decide: Channel["decide"];
   readonly #context: ChannelContext;
   readonly #options: ScriptOptions;
   readonly #pool: ScriptPool;
@@ -41,6 +38,7 @@ export class ScriptChannel implements Channel {
     this.#options = options;
     this.#context = context;
     this.#pool = new ScriptPool(options, context);
+    if (options.when === "rcpt-data") this.decide = (job, signal) => this.#decide(job, signal);
   }
 
   /** What can be known before the first message: whether there is somewhere to forward to. */
@@ -59,25 +57,23 @@ export class ScriptChannel implements Channel {
   async *deliver(job: Job, signal: AbortSignal): AsyncIterable<Outcome> {
     for (const recipient of job.recipients) {
       if (signal.aborted) return;
-      yield { ...await this.#attempt(job, recipient, signal), deliveryId: recipient.deliveryId };
+      const { kind, detail } = await this.#attempt(job, recipient, signal);
+      yield { kind, detail, deliveryId: recipient.deliveryId };
     }
-  }
-
-  /**
-   * Asks the script about a message before it is accepted, for its first recipient. What the script sends is stored, whatever
-   * it decides. Rejects with the signal's reason, or with what reading the content rejects with.
-   */
-  async decide(job: Job, signal: AbortSignal): Promise<Decision> {
-    const [recipient] = job.recipients;
-    if (recipient === undefined) return { kind: "accept" };
-    const { kind, detail } = await this.#attempt(job, recipient, signal);
-    if (kind === "delivered") return { kind: "accept" };
-    return { kind: kind === "failed" ? "reject" : "defer", reason: detail };
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     this.#pool.close();
     return Promise.resolve();
+  }
+
+  /** What the script sends is stored, whatever it decides. */
+  async #decide(job: Job, signal: AbortSignal): Promise<Decision> {
+    const [recipient] = job.recipients;
+    if (recipient === undefined) throw new Error("A script was asked about a message without a recipient");
+    const { kind, detail, reason = detail } = await this.#attempt(job, recipient, signal);
+    if (kind === "delivered") return { kind: "accept", detail };
+    return kind === "failed" ? { kind: "reject", detail, reason } : { kind: "defer", detail };
   }
 
   async #attempt(job: Job, recipient: JobRecipient, signal: AbortSignal): Promise<Verdict> {
@@ -103,7 +99,8 @@ export class ScriptChannel implements Channel {
 
 function judged(verdict: ScriptVerdict, submissions: readonly Submission[]): Verdict {
   if (verdict.kind === "rejected") {
-    return { kind: "failed", detail: oneLine(`Rejected by the script: ${verdict.reason}`) };
+    const { reason } = verdict;
+    return { kind: "failed", detail: oneLine(`Rejected by the script: ${reason}`), reason: oneLine(reason) };
   }
   const sent = submissions.map(({ id, recipient }) => `, sent to ${recipient} as ${id}`);
   return { kind: "delivered", detail: oneLine(`Handled by the script${sent.join("")}`) };

@@ -2,8 +2,8 @@
  * The message as a script sees it: the objects of Cloudflare's Email Workers, made from what the channel sends. Runs in the
  * script's thread. It must not know how bytes and requests travel.
  */
-import { CR, LF } from "../smtp/bytes.ts";
-import { MAX_REPLY_BYTES } from "./script_protocol.ts";
+import { CR, LF } from "../../smtp/bytes.ts";
+import { MAX_REPLY_BYTES } from "./protocol.ts";
 
 type Raw = string | ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | ArrayBuffer | Blob;
 

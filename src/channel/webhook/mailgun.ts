@@ -1,8 +1,8 @@
 /** What receivers of Mailgun's routes expect: forward() with the parts, or whole to a path that ends in "mime". */
-import type { ParsedMessage } from "./webhook_message.ts";
-import { type Dispatch, Form, type FormatMessage, hexDigits } from "./webhook_payload.ts";
-import { splitReply } from "./webhook_reply.ts";
-import { hexHmac, unixSeconds } from "./webhook_signature.ts";
+import type { ParsedMessage } from "./message.ts";
+import { type Dispatch, Form, type FormatMessage, hexDigits } from "./payload.ts";
+import { splitReply } from "./reply.ts";
+import { hexHmac, unixSeconds } from "./signature.ts";
 
 /**
  * Header fields become fields of the form under their own names. A sender must not be able to set what the service itself

@@ -1,8 +1,8 @@
 /** What receivers of Postmark's inbound webhook expect. It must not know how requests are made. */
 import { createHash } from "node:crypto";
-import type { NameAndAddress, ParsedMessage } from "./webhook_message.ts";
-import { type Dispatch, type FormatMessage, hexDigits, jsonPayload, originalRecipient } from "./webhook_payload.ts";
-import { splitReply } from "./webhook_reply.ts";
+import type { NameAndAddress, ParsedMessage } from "./message.ts";
+import { type Dispatch, type FormatMessage, hexDigits, jsonPayload, originalRecipient } from "./payload.ts";
+import { splitReply } from "./reply.ts";
 
 /** These have members of their own. */
 const OWN_FIELDS: ReadonlySet<string> = new Set(["from", "to", "cc", "bcc", "reply-to", "subject", "date"]);

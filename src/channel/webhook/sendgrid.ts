@@ -1,6 +1,6 @@
 /** What receivers of SendGrid's Inbound Parse expect: the parts, or with `include_raw` the whole message as `email`. */
-import type { ParsedMessage } from "./webhook_message.ts";
-import { Form, type FormatMessage } from "./webhook_payload.ts";
+import type { ParsedMessage } from "./message.ts";
+import { Form, type FormatMessage } from "./payload.ts";
 
 export const formatSendgrid: FormatMessage = (message, dispatch) => {
   const { envelope } = dispatch.message;

@@ -2,16 +2,16 @@
  * What a script sends with `forward` and `reply`: checked, and made into messages of their own. It must not know of threads
  * or of the spool.
  */
-import { editedContent, type HeaderEdit } from "../message/edit.ts";
-import { HopCounter } from "../message/header.ts";
-import { formatId, ID_RANDOM_BYTES } from "../message/id.ts";
-import { receivedField } from "../message/received.ts";
-import { formatMailbox, type Mailbox, needsSmtputf8, parseForwardPath } from "../smtp/address.ts";
-import { CR, LF, NUL } from "../smtp/bytes.ts";
-import { MAX_RECEIVED_HOPS } from "../smtp/limits.ts";
-import type { Envelope } from "../spool/spool.ts";
-import type { ChannelContext, Job, JobRecipient, Submission } from "./channel.ts";
-import type { ForwardRequest, ReplyRequest } from "./script_protocol.ts";
+import { editedContent, type HeaderEdit } from "../../message/edit.ts";
+import { HopCounter } from "../../message/header.ts";
+import { formatId, ID_RANDOM_BYTES } from "../../message/id.ts";
+import { receivedField } from "../../message/received.ts";
+import { formatMailbox, type Mailbox, needsSmtputf8, parseForwardPath } from "../../smtp/address.ts";
+import { CR, LF, NUL } from "../../smtp/bytes.ts";
+import { MAX_RECEIVED_HOPS } from "../../smtp/limits.ts";
+import type { Envelope } from "../../spool/spool.ts";
+import type { ChannelContext, Job, JobRecipient, Submission } from "../channel.ts";
+import type { ForwardRequest, ReplyRequest } from "./protocol.ts";
 
 /** The script asked for what cannot be sent; the message is for its author. */
 export class RequestError extends Error {

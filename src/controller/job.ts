@@ -1,13 +1,13 @@
 /**
- * A job over leases of one message, as a channel sees it: the stored message with the changes that bindings made for these
- * recipients. It must not know of attempts or settlements.
+ * A job as a channel sees it, made from leases: what is stored, with the changes that bindings made. It must not know who
+ * attempts it or what becomes of it.
  */
 import type { Job, JobRecipient } from "../channel/channel.ts";
 import { editedContent, type HeaderEdit } from "../message/edit.ts";
 import type { Lease, Spool, StoredMessage } from "../spool/spool.ts";
 import type { Work } from "./schedule.ts";
 
-/** A lease has everything a recipient of a job has. */
+/** A job over leases of one message. A lease has everything a recipient of a job has. */
 export class SpooledJob implements Job {
   readonly message: StoredMessage;
   readonly recipients: readonly JobRecipient[];
