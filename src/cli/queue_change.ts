@@ -2,6 +2,7 @@
  * `smtpd queue hold`, `release`, `retry`, `bounce` and `remove`: chooses deliveries, asks where that is wise, changes them
  * in bounded pieces, and tells what became of them. It must not know how the spool stores things.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { isatty } from "node:tty";
 import process from "node:process";
 import { createInterface } from "node:readline/promises";
@@ -176,7 +177,7 @@ async function apply(
   let pauseMs = 0;
   for (let at = 0; at < candidates.length; at += batchSize) {
     // As long as the last piece took: who waits for the file, such as a running server, gets a turn.
-    if (at > 0) await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
+    if (at > 0) await sleep(pauseMs);
     const batch = candidates.slice(at, at + batchSize);
     const startMs = clock.monotonicMs();
     const outcomes = change.kind === "fail" && bouncer !== undefined
