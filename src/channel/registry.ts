@@ -8,6 +8,7 @@ import { maildirChannel } from "./maildir.ts";
 import { mboxChannel } from "./mbox.ts";
 import { pipeChannel } from "./pipe.ts";
 import { scriptChannel } from "./script.ts";
+import { stdioChannel } from "./stdio.ts";
 
 const definitions: readonly ChannelDefinition<unknown>[] = [
   directoryChannel,
@@ -16,6 +17,7 @@ const definitions: readonly ChannelDefinition<unknown>[] = [
   mboxChannel,
   pipeChannel,
   scriptChannel,
+  stdioChannel,
 ];
 
 /** By the name that `type = "…"` uses. */

@@ -20,6 +20,7 @@ import {
 } from "./option.ts";
 import { routingTest } from "./routing_test.ts";
 import { rateLimitOption } from "./rate_limit.ts";
+import { slaveEntries } from "./slave_schema.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -264,6 +265,7 @@ export const channelSchema = v.strictObject({
     }),
     "5d",
   ),
+  ...slaveEntries(hostName),
 });
 
 const include = v.optional(textsOption(
@@ -292,6 +294,9 @@ export function settingsSchema(lowestPort: 0 | 1) {
     shutdown_grace: v.optional(
       durationOption("How long a stop waits for transactions in progress.", "30s", { minimum: 0, maximum: HOUR }),
       "30s",
+    ),
+    sendmail_channel: v.optional(
+      textOption("The channel that smtpd sendmail serves. Absent: the only one that takes mail in.", "local"),
     ),
     spool: v.optional(v.pipe(spool, v.description("The durable store of accepted messages.")), {}),
     listener: v.optional(v.pipe(v.array(listener(lowestPort)), v.description("Where clients connect.")), []),

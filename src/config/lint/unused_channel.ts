@@ -1,7 +1,8 @@
 /**
- * Channels that no binding delivers to. It must not know what channels do.
+ * Channels that no binding delivers to and that do not take mail in either. It must not know what channels do.
  */
 import { quote } from "../diagnostic.ts";
+import { inboundChannels } from "../slave_consistency.ts";
 import { tablesAt, textAt, textsAt } from "../tree.ts";
 import type { LintRule } from "./rule.ts";
 
@@ -15,9 +16,10 @@ export const unusedChannel: LintRule = {
       ...tablesAt(root, "listener").flatMap((listener) => tablesAt(listener, "binding")),
     ];
     const used = new Set(bindings.flatMap((binding) => textsAt(binding, "deliver").map((text) => text.value)));
+    const inbound = inboundChannels(root);
     for (const channel of tablesAt(root, "channel")) {
       const name = textAt(channel, "name");
-      if (name === undefined || used.has(name.value)) continue;
+      if (name === undefined || used.has(name.value) || inbound.includes(channel)) continue;
       report(`No binding delivers to the channel ${quote(name.value)}`, name.place, {
         help: `Name it in the "deliver" of a binding, or remove the channel.`,
       });
