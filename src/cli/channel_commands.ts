@@ -4,7 +4,7 @@
  */
 import { isIP } from "node:net";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Endpoint, Runtime } from "../runtime/runtime.ts";
+import type { Endpoint, Runtime, WorkerPort, Workers } from "../runtime/runtime.ts";
 import type { SlaveCommandOptions } from "./channel_slave.ts";
 import { configOption, notEmpty } from "./options.ts";
 
@@ -49,7 +49,8 @@ function addSendmail(program: Command, runtime: Runtime, end: End): void {
     .summary("serve programs that call sendmail -bs")
     .description(
       "Serves a program that starts sendmail -bs and speaks SMTP with it, as PHP's mailers do. The same as channel slave for\n" +
-        "the channel that sendmail_channel names, or for the only one that takes mail in. A link named sendmail does as well.",
+        "the channel that sendmail_channel names, or for the only one of type stdio or with trust = \"local\". A link to smtpd that\n" +
+        "is named sendmail does as well.",
     )
     .addOption(new Option("-b <mode>", "s: SMTP on standard input and output").choices(["s"]).makeOptionMandatory())
     .addOption(new Option("-i", "has no effect").hideHelp())
@@ -90,9 +91,37 @@ async function serve(
   runtime: Runtime,
   options: Given & Pick<SlaveCommandOptions, "isSendmail">,
 ): Promise<number> {
+  // A thread takes as long to start as a configuration takes to read, and the client waits for both.
+  using early = new EarlyThread(runtime.workers);
   const { slaveCommand } = await import("./channel_slave.ts");
   const logFormat = options.logFormat ?? (runtime.processes.stdio.errIsTerminal ? "pretty" : "json");
-  return await slaveCommand(runtime, { ...options, logFormat });
+  return await slaveCommand({ ...runtime, workers: early }, { ...options, logFormat });
+}
+
+/** The spool's thread, started before anybody asks for it. */
+class EarlyThread implements Workers, Disposable {
+  readonly #workers: Workers;
+  readonly #port: WorkerPort;
+  #error: Error | undefined;
+  #isTaken = false;
+
+  constructor(workers: Workers) {
+    this.#workers = workers;
+    this.#port = workers.open("spool");
+    this.#port.onError((error) => {
+      this.#error = error;
+    });
+  }
+
+  open(name: Parameters<Workers["open"]>[0]): WorkerPort {
+    if (name !== "spool" || this.#isTaken || this.#error !== undefined) return this.#workers.open(name);
+    this.#isTaken = true;
+    return this.#port;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isTaken) this.#port.terminate();
+  }
 }
 
 /** `192.0.2.1:25`, `[2001:db8::1]:25`; the port may be left out. */
