@@ -177,9 +177,7 @@ export class Batch implements Transport {
         // Several batches in one file end with one QUIT each.
         return asciiBytes("RSET\r\n");
       case "MAIL":
-        this.#transactionLine = this.#line;
-        this.#hasFailed = false;
-        break;
+        return this.#mail(piece);
       case "DATA":
         this.#state = { kind: "data asked" };
         break;
@@ -189,6 +187,15 @@ export class Batch implements Transport {
       }
     }
     return piece;
+  }
+
+  /** What is left of a message before it must not become part of this one: a client that read replies would say RSET. */
+  #mail(piece: Uint8Array): Uint8Array {
+    const isOpen = this.#session?.inTransaction === true;
+    if (isOpen && !this.#hasFailed) this.#fail(`The message that begins in line ${this.#transactionLine} has no end`);
+    this.#transactionLine = this.#line;
+    this.#hasFailed = false;
+    return isOpen ? concatBytes([asciiBytes("RSET\r\n"), piece]) : piece;
   }
 
   /** The replies to what the session was given last. */
