@@ -23,7 +23,10 @@ export interface ChannelContext {
   readonly name: string;
   /** For Delivered-To, unique file names and the like. */
   readonly hostName: string;
-  readonly runtime: Pick<Runtime, "files" | "clock" | "random" | "processes" | "resolver" | "http" | "workers" | "scripts">;
+  readonly runtime: Pick<
+    Runtime,
+    "files" | "clock" | "random" | "processes" | "resolver" | "http" | "workers" | "scripts"
+  >;
   readonly log: Log;
   /** What stores new messages for the channel of that name; undefined when there is none. */
   submitTo(channel: string): Submit | undefined;

@@ -49,7 +49,7 @@ function addSendmail(program: Command, runtime: Runtime, end: End): void {
     .summary("serve programs that call sendmail -bs")
     .description(
       "Serves a program that starts sendmail -bs and speaks SMTP with it, as PHP's mailers do. The same as channel slave for\n" +
-        "the channel that sendmail_channel names, or for the only one of type stdio or with trust = \"local\". A link to smtpd that\n" +
+        'the channel that sendmail_channel names, or for the only one of type stdio or with trust = "local". A link to smtpd that\n' +
         "is named sendmail does as well.",
     )
     .addOption(new Option("-b <mode>", "s: SMTP on standard input and output").choices(["s"]).makeOptionMandatory())

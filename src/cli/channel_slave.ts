@@ -7,13 +7,14 @@ import { interpretOptions, type SessionOptions } from "../config/channel_options
 import type { ChannelConfig, Config } from "../config/config.ts";
 import { quote } from "../config/diagnostic.ts";
 import { readOptionFile } from "../config/import/imta_file.ts";
+import { slaveOf } from "../config/slave_listener.ts";
 import { nearest } from "../config/suggest.ts";
 import type { LogLevel } from "../observe/log.ts";
 import { type BufferedLog, createLog, type LogFormat } from "../observe/logtape.ts";
 import { type Endpoint, FileError, type Runtime, type Transport } from "../runtime/runtime.ts";
 import { Batch } from "../server/batch.ts";
 import { findPeer, type FoundPeer } from "../server/peer.ts";
-import { Slave, slaveOf, turnAway } from "../server/slave.ts";
+import { Slave, turnAway } from "../server/slave.ts";
 import { StartError } from "../server/start_error.ts";
 import { reply } from "../smtp/reply.ts";
 import { SpoolError } from "../spool/spool.ts";
@@ -122,7 +123,9 @@ function nonEmpty(text: string | undefined): string | undefined {
 function chooseChannel({ channels, sendmailChannel }: Config, given: string | undefined): ChannelConfig {
   const name = given ?? sendmailChannel;
   if (name === undefined) {
-    const [only, ...more] = channels.filter((channel) => channel.type === "stdio" || slaveOf(channel).trust === "local");
+    const [only, ...more] = channels.filter((channel) =>
+      channel.type === "stdio" || slaveOf(channel).trust === "local"
+    );
     if (only !== undefined && more.length === 0) return only;
     throw new CommandError(
       'Which channel sendmail serves is not said: give --channel NAME, or sendmail_channel = "NAME" in the configuration',

@@ -296,7 +296,10 @@ export function settingsSchema(lowestPort: 0 | 1) {
       "30s",
     ),
     sendmail_channel: v.optional(
-      textOption("The channel that smtpd sendmail serves. Absent: the only one of type stdio or with trust = \"local\".", "local"),
+      textOption(
+        'The channel that smtpd sendmail serves. Absent: the only one of type stdio or with trust = "local".',
+        "local",
+      ),
     ),
     spool: v.optional(v.pipe(spool, v.description("The durable store of accepted messages.")), {}),
     listener: v.optional(v.pipe(v.array(listener(lowestPort)), v.description("Where clients connect.")), []),

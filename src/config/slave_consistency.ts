@@ -25,7 +25,9 @@ export function checkSlaves(root: TableNode, context: ConsistencyContext): void 
   for (const channel of channels) checkOptions(channel, context);
   const sendmail = textAt(root, "sendmail_channel");
   const names = channels.map((channel) => textAt(channel, "name")?.value);
-  if (sendmail === undefined || !context.complete || names.includes(undefined) || names.includes(sendmail.value)) return;
+  if (sendmail === undefined || !context.complete || names.includes(undefined) || names.includes(sendmail.value)) {
+    return;
+  }
   const place = spanOf(sendmail.place);
   const meant = nearest(sendmail.value, names.filter((name) => name !== undefined));
   context.report(diagnostic("SMTPD105", `There is no channel ${quote(sendmail.value)}`, place, {
@@ -49,9 +51,10 @@ function checkOptions(channel: TableNode, context: ConsistencyContext): void {
     const places = [entry.key, ...entry.again].map(spanOf);
     context.report(diagnostic("SMTPD206", message, spanOf(entry.key), {
       help,
-      fix: meant === undefined
-        ? undefined
-        : { title: `Replace ${quote(option.name)} by ${quote(meant)}`, edits: places.map((span) => ({ span, text: meant })) },
+      fix: meant === undefined ? undefined : {
+        title: `Replace ${quote(option.name)} by ${quote(meant)}`,
+        edits: places.map((span) => ({ span, text: meant })),
+      },
     }));
   }
 }

@@ -328,7 +328,10 @@ export interface ProcessIdentity {
 
 /** `unix`: a UNIX socket. `unknown`: the system does not tell whose socket it is. */
 export type StandardInput =
-  | { readonly kind: "socket"; readonly ends: { readonly local: Endpoint; readonly peer: Endpoint } | "unix" | "unknown" }
+  | {
+    readonly kind: "socket";
+    readonly ends: { readonly local: Endpoint; readonly peer: Endpoint } | "unix" | "unknown";
+  }
   | { readonly kind: "other" };
 
 export interface Stdio {

@@ -56,6 +56,9 @@ function endpoint(text: string): Endpoint | undefined {
   if (octets.length !== 16) return undefined;
   const isMapped = octets.slice(0, 10).every((octet) => octet === 0) && octets[10] === 0xff && octets[11] === 0xff;
   if (isMapped) return ipEndpoint(octets.slice(12).join("."), portNumber);
-  const groups = Array.from({ length: 8 }, (_, at) => ((octets[2 * at] ?? 0) * 256 + (octets[2 * at + 1] ?? 0)).toString(16));
+  const groups = Array.from(
+    { length: 8 },
+    (_, at) => ((octets[2 * at] ?? 0) * 256 + (octets[2 * at + 1] ?? 0)).toString(16),
+  );
   return ipEndpoint(new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1), portNumber);
 }

@@ -215,7 +215,8 @@ export class Batch implements Transport {
   }
 
   #refused(code: string, rest: string): void {
-    const isConsequence = this.#hasFailed && /^(?:RCPT|DATA|BDAT)/iu.test(this.#command) && /^(?:503|554) /u.test(`${code} `) &&
+    const isConsequence = this.#hasFailed && /^(?:RCPT|DATA|BDAT)/iu.test(this.#command) &&
+      /^(?:503|554) /u.test(`${code} `) &&
       rest.startsWith("5.5.1 ");
     this.#hasFailed = true;
     if (!isConsequence) this.#fail(`${code} ${rest}`, this.#state.kind === "data" ? undefined : this.#command);

@@ -89,7 +89,10 @@ async function firstSaid(
 
 const CONVENTIONS: readonly (readonly [origin: string, read: (variables: Variables) => Said])[] = [
   ["TCPREMOTEIP", tcpserver],
-  ["SOCAT_PEERADDR", (variables) => prefixed(variables, "SOCAT_PEERADDR", "SOCAT_PEERPORT", "SOCAT_SOCKADDR", "SOCAT_SOCKPORT")],
+  [
+    "SOCAT_PEERADDR",
+    (variables) => prefixed(variables, "SOCAT_PEERADDR", "SOCAT_PEERPORT", "SOCAT_SOCKADDR", "SOCAT_SOCKPORT"),
+  ],
   [
     "NCAT_REMOTE_ADDR",
     (variables) => prefixed(variables, "NCAT_REMOTE_ADDR", "NCAT_REMOTE_PORT", "NCAT_LOCAL_ADDR", "NCAT_LOCAL_PORT"),
@@ -167,7 +170,9 @@ function applicationInfo(value: string | undefined): Pick<FoundPeer, "applicatio
   if (value === undefined) return { problems: [] };
   const [application = "", ...parts] = value.split("/");
   if (!/^(?:E?SMTP|LMTP)/iu.test(application) || parts.length > 2) {
-    return { problems: [`APPLICATIONINFO is "${value}", and must have the form SMTP/TLS/client's name; it is ignored`] };
+    return {
+      problems: [`APPLICATIONINFO is "${value}", and must have the form SMTP/TLS/client's name; it is ignored`],
+    };
   }
   const tls = parts.find((part) => /^(?:TLS|SSL)v?[0-9._]|^TLS_|-(?:SHA|GCM|CCM|POLY1305)/iu.test(part));
   const helo = parts.find((part) => part !== tls && part !== "");

@@ -6,11 +6,18 @@
 import { ListError, ListFiles } from "../binding/list.ts";
 import { compileRoutes } from "../binding/route.ts";
 import type { SessionOptions } from "../config/channel_options.ts";
-import type { ChannelConfig, Config, ListenerConfig, SlaveConfig } from "../config/config.ts";
+import type { ChannelConfig, Config, ListenerConfig } from "../config/config.ts";
+import { slaveListener, slaveOf } from "../config/slave_listener.ts";
 import { formatId, ID_RANDOM_BYTES } from "../message/id.ts";
 import type { Log } from "../observe/log.ts";
-import { type Endpoint, endpointText, FileError, type Runtime, type Transport, TransportError } from "../runtime/runtime.ts";
-import { DEFAULT_MAX_ERRORS, DEFAULT_MAX_MESSAGE_SIZE_BYTES, DEFAULT_MAX_RECIPIENTS } from "../smtp/limits.ts";
+import {
+  type Endpoint,
+  endpointText,
+  FileError,
+  type Runtime,
+  type Transport,
+  TransportError,
+} from "../runtime/runtime.ts";
 import * as replies from "../smtp/replies.ts";
 import { encodeReply, type Reply } from "../smtp/reply.ts";
 import { createServerSession } from "../smtp/server.ts";
@@ -51,55 +58,10 @@ export interface SlaveEnd {
   readonly messages: number;
 }
 
-const UNTOLD: SlaveConfig = {
-  trust: "none",
-  lineEndings: "strict",
-  options: [],
-  protocol: "smtp",
-  sessionTimeoutMs: 3600_000,
-  maxMessageSizeBytes: DEFAULT_MAX_MESSAGE_SIZE_BYTES,
-  maxRecipients: DEFAULT_MAX_RECIPIENTS,
-  maxErrors: DEFAULT_MAX_ERRORS,
-  requiresTls: false,
-};
 const THIS_MACHINE: Endpoint = { kind: "ip", address: "127.0.0.1", port: 0 };
 /** Whoever serves looks into the spool by himself. */
 const LEFT_TO_OTHERS: Deliveries = { claimable: () => false, accept() {}, nudge() {} };
 const UNWATCHED: Watch = { within() {}, [Symbol.dispose]() {} };
-
-export function slaveOf(channel: ChannelConfig): SlaveConfig {
-  return channel.slave ?? UNTOLD;
-}
-
-/** To bindings, limits and logs, the channel is a listener of its name. */
-export function slaveListener(
-  config: Pick<Config, "hostName">,
-  channel: ChannelConfig,
-  session: SessionOptions = {},
-): ListenerConfig {
-  const slave = slaveOf(channel);
-  const { protocol } = slave;
-  const maxMessages = session.maxMessages ?? slave.sessionMaxMessages;
-  const banner = session.banner ?? slave.banner ?? (protocol === "lmtp" ? "LMTP smtpd" : "ESMTP smtpd");
-  const addition = session.bannerAddition?.[0] ?? "";
-  return {
-    name: channel.name,
-    tags: channel.tags,
-    protocol,
-    port: 0,
-    hostName: slave.localHostAlias ?? session.hostName ?? config.hostName,
-    banner: addition === "" ? banner : `${banner} ${addition}`,
-    maxConcurrency: 1,
-    ...(maxMessages === undefined ? {} : { sessionMaxMessages: maxMessages }),
-    sessionTimeoutMs: session.sessionTimeoutMs ?? slave.sessionTimeoutMs,
-    maxMessageSizeBytes: slave.maxMessageSizeBytes,
-    maxRecipients: session.maxRecipients ?? slave.maxRecipients,
-    maxErrors: slave.maxErrors,
-    lineEndings: slave.lineEndings,
-    tls: { mode: "off" },
-    bindings: [],
-  };
-}
 
 function optionsOf(listener: ListenerConfig, { channel, session }: SlaveOptions): ServerSessionOptions {
   const { bannerAddition = [], maxMessagesAt, commandTimeoutMs, dataTimeoutMs } = session;

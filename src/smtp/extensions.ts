@@ -37,7 +37,9 @@ function makeReply(options: ServerSessionOptions, security: ChannelSecurity): Re
 function extensionLines(options: ServerSessionOptions, security: ChannelSecurity): readonly string[] {
   const plain = security === "plain";
   const startTls = plain && (options.tls === "offered" || options.tls === "required") ? ["STARTTLS"] : [];
-  if (plain && (options.tls === "required" || options.tls === "impossible")) return ["PIPELINING", "ENHANCEDSTATUSCODES", ...startTls];
+  if (plain && (options.tls === "required" || options.tls === "impossible")) {
+    return ["PIPELINING", "ENHANCEDSTATUSCODES", ...startTls];
+  }
   return [
     "PIPELINING",
     `SIZE ${options.maxMessageSizeBytes}`,

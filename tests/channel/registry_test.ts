@@ -5,7 +5,15 @@ import * as v from "valibot";
 import { channelTypes } from "../../src/channel/registry.ts";
 
 test("registry: each type is found by its own name and says what it is for in one sentence", () => {
-  assert.deepEqual([...channelTypes.keys()].sort(), ["directory", "discard", "maildir", "mbox", "pipe", "script"]);
+  assert.deepEqual([...channelTypes.keys()].sort(), [
+    "directory",
+    "discard",
+    "maildir",
+    "mbox",
+    "pipe",
+    "script",
+    "stdio",
+  ]);
   for (const [name, definition] of channelTypes) {
     assert.equal(definition.type, name);
     assert.match(definition.summary, /^[A-Z][^\n]*\.$/);

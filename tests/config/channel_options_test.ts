@@ -47,7 +47,9 @@ test("channel options: TIMEOUT_MULTIPLIER is the unit, wherever it stands", () =
 });
 
 test("channel options: the last one of a name counts", () => {
-  assert.deepEqual(sessionOf("ALLOW_TRANSACTIONS_PER_SESSION=3\nALLOW_TRANSACTIONS_PER_SESSION=4\n"), { maxMessages: 4 });
+  assert.deepEqual(sessionOf("ALLOW_TRANSACTIONS_PER_SESSION=3\nALLOW_TRANSACTIONS_PER_SESSION=4\n"), {
+    maxMessages: 4,
+  });
 });
 
 test("channel options: additions to the banner", () => {
@@ -64,7 +66,11 @@ test("channel options: those of the sending side are none of ours", () => {
 test("channel options: what is wrong is told and left out", () => {
   for (
     const [text, message, help] of [
-      ["ALLOW_TRANSACTION_PER_SESSION=5", /There is no option "ALLOW_TRANSACTION_PER_SESSION"/, /ALLOW_TRANSACTIONS_PER/],
+      [
+        "ALLOW_TRANSACTION_PER_SESSION=5",
+        /There is no option "ALLOW_TRANSACTION_PER_SESSION"/,
+        /ALLOW_TRANSACTIONS_PER/,
+      ],
       ["NONSENSE=5", /There is no option "NONSENSE"/, /Remove it/],
       ["BANNER_PURGE_DELAY=5", /has no effect: the banner is sent at once/, /Remove it/],
       ["ALLOW_RECIPIENTS_PER_TRANSACTION=0", /Invalid value "0"/, /left out/],

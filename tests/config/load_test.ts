@@ -132,6 +132,8 @@ max_delay = "4s"
       timeoutMs: 60_000,
       retry: { firstDelayMs: 2000, maxDelayMs: 4000, maxAgeMs: 86_400_000 },
       options: { path: "/etc/smtpd/mail" },
+      // Its keys are those of slave_test.ts.
+      slave: config?.channels[0]?.slave,
     }],
     shutdownGraceMs: 5000,
   });

@@ -100,7 +100,10 @@ test("slave: sendmail_channel must be there", async () => {
 test("slave: options that mean nothing are told with the nearest name, and stop nothing", async () => {
   const { config, diagnostics } = await load(`${UPLINK}[channel.options]\nBANNER_HOSTS = "x"\nNO_SUCH = 1\n`);
   assert.ok(config !== undefined);
-  assert.deepEqual(diagnostics.map(({ code, severity }) => `${code} ${severity}`), ["SMTPD206 warning", "SMTPD206 warning"]);
+  assert.deepEqual(diagnostics.map(({ code, severity }) => `${code} ${severity}`), [
+    "SMTPD206 warning",
+    "SMTPD206 warning",
+  ]);
   assert.equal(diagnostics[0]?.help, 'Did you mean "BANNER_HOST"?');
 });
 
@@ -110,4 +113,14 @@ test("slave: a channel that takes mail in is used, and its mail is not taken bef
   const text = `${listener}${own}${EVERYONE}${ARCHIVE}`;
   assert.match((await findings(text)).join("\n"), /^SMTPD210 .*everyone/);
   assert.deepEqual(await findings(`${text}${UPLINK}`), []);
+});
+
+test("slave: routing tests may name the channel", async () => {
+  const text =
+    `${UPLINK}${ARCHIVE}${EVERYONE}listeners = ["uplink"]\n[[test]]\nlistener = "uplink"\nto = "a@example.com"\n`;
+  assert.deepEqual(await findings(`${text}expect = { deliver = "archive" }\n`), []);
+  const [failed = ""] = await findings(`${text}expect = { outcome = "reject" }\n`);
+  assert.match(failed, /^SMTPD280 .*found "deliver"/);
+  const elsewhere = text.replace('listener = "uplink"', 'listener = "archive"');
+  assert.deepEqual(await findings(`${elsewhere}expect = { outcome = "reject" }\n`), []);
 });

@@ -20,7 +20,13 @@ function isPortable({ memoryOnly, options }: Dialog): boolean {
   return !memoryOnly && options.tls !== "active" && options.maxMessageSizeBytes >= MIN_SIZE_BYTES;
 }
 
-const TLS_MODES = { unavailable: "off", offered: "starttls", required: "required", active: "implicit", impossible: "required" } as const;
+const TLS_MODES = {
+  unavailable: "off",
+  offered: "starttls",
+  required: "required",
+  active: "implicit",
+  impossible: "required",
+} as const;
 
 function listenerText(name: string, options: ServerSessionOptions): string {
   const tls = options.tls === "unavailable" ? [] : ['certificate = "cert.pem"', 'private_key = "key.pem"'];

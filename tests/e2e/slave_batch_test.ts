@@ -53,13 +53,21 @@ const crlf = (text: string) => text.replaceAll("\n", "\r\n");
 
 for (const [name, form] of [["LF", (text: string) => text], ["CRLF", crlf]] as const) {
   for (const stdin of [false, true]) {
-    test(`batch: all messages of a file, lines ending with ${name}, ${stdin ? "standard input" : "file"}`, { timeout }, async () => {
-      const text = `HELO there\n${mail("a@example.com b@example.com")}${mail("c@example.com")}QUIT\n`;
-      const { code, lines, queue, err } = await batch(form(text), { stdin });
-      assert.deepEqual(lines, []);
-      assert.equal(code, 0, err);
-      assert.deepEqual(queue.map((entry) => entry["recipient"]).sort(), ["a@example.com", "b@example.com", "c@example.com"]);
-    });
+    test(
+      `batch: all messages of a file, lines ending with ${name}, ${stdin ? "standard input" : "file"}`,
+      { timeout },
+      async () => {
+        const text = `HELO there\n${mail("a@example.com b@example.com")}${mail("c@example.com")}QUIT\n`;
+        const { code, lines, queue, err } = await batch(form(text), { stdin });
+        assert.deepEqual(lines, []);
+        assert.equal(code, 0, err);
+        assert.deepEqual(queue.map((entry) => entry["recipient"]).sort(), [
+          "a@example.com",
+          "b@example.com",
+          "c@example.com",
+        ]);
+      },
+    );
   }
 }
 
@@ -86,7 +94,11 @@ test("batch: errors with their lines, and the good messages are taken", { timeou
   ]);
   assert.equal(code, 1);
   assert.match(err, /^smtpd: 3 messages accepted, 4 errors$/m);
-  assert.deepEqual(queue.map((entry) => entry["recipient"]).sort(), ["a@example.com", "b@example.com", "d@example.com"]);
+  assert.deepEqual(queue.map((entry) => entry["recipient"]).sort(), [
+    "a@example.com",
+    "b@example.com",
+    "d@example.com",
+  ]);
 });
 
 for (const form of [(text: string) => text, crlf]) {
@@ -108,14 +120,19 @@ for (const form of [(text: string) => text, crlf]) {
   });
 }
 
-test("batch: in a file whose lines end with CRLF, a bare LF is an error of the message and ends nothing", { timeout }, async () => {
-  const hidden = "Hello\n.\nMAIL FROM:<evil@example.org>\nRCPT TO:<b@example.com>\nDATA\nevil\n.\n";
-  const text = crlf(mail("a@example.com", "BODY\n")).replace("BODY\r\n", `${hidden}\r\n`) + crlf(mail("c@example.com"));
-  const { code, queue, lines } = await batch(text);
-  assert.deepEqual(queue.map((entry) => entry["recipient"]), ["c@example.com"]);
-  assert.equal(code, 1);
-  assert.match(lines.join("\n"), /^\d+ 550 5\.6\.0 [^\n]*$/);
-});
+test(
+  "batch: in a file whose lines end with CRLF, a bare LF is an error of the message and ends nothing",
+  { timeout },
+  async () => {
+    const hidden = "Hello\n.\nMAIL FROM:<evil@example.org>\nRCPT TO:<b@example.com>\nDATA\nevil\n.\n";
+    const text = crlf(mail("a@example.com", "BODY\n")).replace("BODY\r\n", `${hidden}\r\n`) +
+      crlf(mail("c@example.com"));
+    const { code, queue, lines } = await batch(text);
+    assert.deepEqual(queue.map((entry) => entry["recipient"]), ["c@example.com"]);
+    assert.equal(code, 1);
+    assert.match(lines.join("\n"), /^\d+ 550 5\.6\.0 [^\n]*$/);
+  },
+);
 
 test("batch: a message without data is told, and does not become part of the next", { timeout }, async () => {
   const { code, queue, lines } = await batch(
@@ -133,7 +150,13 @@ test("batch: none accepted is 2, nothing to do is 0", { timeout }, async () => {
 });
 
 test("batch: a message without an end is told and not taken", { timeout }, async () => {
-  for (const cut of [mail("a@example.com").slice(0, -2), "MAIL FROM:<me@example.org>\n", mail("a@example.com").slice(0, -6)]) {
+  for (
+    const cut of [
+      mail("a@example.com").slice(0, -2),
+      "MAIL FROM:<me@example.org>\n",
+      mail("a@example.com").slice(0, -6),
+    ]
+  ) {
     const { code, queue, lines } = await batch(`${mail("b@example.com")}${cut}`);
     assert.equal(queue.length, 1);
     assert.equal(code, 1);
@@ -163,7 +186,7 @@ test("batch: many errors do not end it, a limit of the channel counts", { timeou
 test("batch: control characters do not reach the terminal; a file that is not there is told", { timeout }, async () => {
   const { err } = await batch("\u001b[2J\u0007HELLO\n");
   assert.match(err, /letters:1: 500 /);
-  assert.doesNotMatch(err, /[\u0000-\u0009\u000b-\u001f]/);
+  assert.doesNotMatch(err.replaceAll("\n", ""), /\p{Cc}/u);
   await using world = await SlaveWorld.create(CONFIG);
   const { code, err: missing } = await world.run({ args: ["--batch", "nowhere"] });
   assert.match(missing, /nowhere/);

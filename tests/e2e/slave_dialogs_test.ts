@@ -77,7 +77,9 @@ for (const { options } of files.flatMap(({ dialogs }) => dialogs)) {
 let world: SlaveWorld | undefined;
 before(async () => {
   const spool = '[spool]\nurl = "sqlite:spool.db"\nmin_free_space = 0\n';
-  world = await SlaveWorld.create(`host_name = "${DEFAULT_OPTIONS.hostName}"\n${spool}\n${texts.join("\n")}\n${BINDINGS}`);
+  world = await SlaveWorld.create(
+    `host_name = "${DEFAULT_OPTIONS.hostName}"\n${spool}\n${texts.join("\n")}\n${BINDINGS}`,
+  );
 });
 after(async () => {
   await world?.[Symbol.asyncDispose]();
@@ -86,7 +88,10 @@ after(async () => {
 async function play(dialog: Dialog): Promise<void> {
   assert.ok(world !== undefined);
   const channel = channels.get(JSON.stringify(dialog.options)) ?? "";
-  const { command, args } = world.commandLine({ command: ["channel", "slave", "--channel", channel], args: ["--log-level", "warn"] });
+  const { command, args } = world.commandLine({
+    command: ["channel", "slave", "--channel", channel],
+    args: ["--log-level", "warn"],
+  });
   const child = spawn(command, [...args], { cwd: world.directory });
   let report = "";
   child.stderr.on("data", (bytes: Uint8Array) => report += new TextDecoder().decode(bytes));

@@ -20,8 +20,7 @@ const uplink = (lines = "") => `[[channel]]\nname = "uplink"\ntype = "stdio"\n${
 const CONFIG = HEAD + ALL + NEAR + BOX + uplink();
 
 const MESSAGE = "Subject: Hello\r\n\r\nIt works.\r\n";
-const letter = (to = "you@example.com") =>
-  `MAIL FROM:<me@example.org>\r\nRCPT TO:<${to}>\r\nDATA\r\n${MESSAGE}.\r\n`;
+const letter = (to = "you@example.com") => `MAIL FROM:<me@example.org>\r\nRCPT TO:<${to}>\r\nDATA\r\n${MESSAGE}.\r\n`;
 const session = (...parts: readonly string[]) => `EHLO client.example\r\n${parts.join("")}QUIT\r\n`;
 
 /** Nothing but whole replies. */
@@ -39,9 +38,15 @@ test("slave: accepted mail is in the spool, nobody's, and serve delivers it when
   const { code, out } = await world.run({ input: session(letter(), letter("other@example.com")) });
   assert.equal(codes(out), "220 250 250 250 354 250 250 250 354 250 221");
   assert.equal(code, 0);
-  assert.deepEqual((await world.queue()).map(({ state, channel }) => [state, channel]), [["queued", "box"], ["queued", "box"]]);
+  assert.deepEqual((await world.queue()).map(({ state, channel }) => [state, channel]), [["queued", "box"], [
+    "queued",
+    "box",
+  ]]);
   await using server = await ServerProcess.start(CONFIG, { directory: world.directory });
-  await until("both are delivered", async () => (await readdir(join(maildirOf(server), "new")).catch(() => [])).length === 2);
+  await until(
+    "both are delivered",
+    async () => (await readdir(join(maildirOf(server), "new")).catch(() => [])).length === 2,
+  );
   const [name = ""] = await readdir(join(maildirOf(server), "new"));
   const stored = await readFile(join(maildirOf(server), "new", name), "latin1");
   assert.match(stored, /^Received: from client\.example\r\n\tby mx\.example\.com with ESMTP\r\n/m);
@@ -54,8 +59,9 @@ test("slave: beside a running serve, which delivers", { timeout }, async () => {
   await using server = await ServerProcess.start(config);
   const words = ["channel", "slave", "--channel", "uplink", "--config", server.configFile];
   const { command, args: first } = programUnderTest();
-  const runs = Array.from({ length: 4 }, () =>
-    runCommand(command, [...first, ...words], { input: session(letter(), letter(), letter()) })
+  const runs = Array.from(
+    { length: 4 },
+    () => runCommand(command, [...first, ...words], { input: session(letter(), letter(), letter()) }),
   );
   for (const { code, out } of await Promise.all(runs)) {
     assert.equal(codes(out), `220 250${" 250 250 354 250".repeat(3)} 221`);
@@ -64,53 +70,73 @@ test("slave: beside a running serve, which delivers", { timeout }, async () => {
   await until("all are delivered", async () => (await readdir(join(maildirOf(server), "new"))).length === 12);
 });
 
-test("slave: whatever is wrong before the session, one 421 and no more on standard output", { timeout: 120_000 }, async () => {
-  const cases: readonly {
-    readonly what: string;
-    readonly config?: string;
-    readonly files?: Readonly<Record<string, string>>;
-    readonly command?: readonly string[];
-    readonly args?: readonly string[];
-    readonly environment?: Readonly<Record<string, string>>;
-    readonly code: number;
-    readonly err: RegExp;
-  }[] = [
-    { what: "no channel", command: ["channel", "slave"], code: 78, err: /--channel NAME, or set PMDF_CHANNEL/ },
-    { what: "unknown", command: ["channel", "slave", "--channel", "uplnk"], code: 78, err: /did you mean "uplink"\?/ },
-    { what: "unknown by variable", command: ["channel", "slave"], environment: { PMDF_CHANNEL: "x" }, code: 78, err: /"x"/ },
-    { what: "broken TOML", config: "[[channel", code: 78, err: /smtpd\.toml:1/ },
-    { what: "unknown key", config: `${CONFIG}nonsense = 1\n`, code: 78, err: /Unknown key "nonsense"/ },
-    {
-      what: "a list that is missing",
-      config: CONFIG.replace('["*@example.com"]', '[{ file = "list.txt" }]'),
-      code: 78,
-      err: /list\.txt/,
-    },
-    { what: "a spool in memory", config: CONFIG.replace("sqlite:spool/smtpd.db", "memory:"), code: 69, err: /in memory/ },
-    {
-      what: "a spool that is none",
-      config: CONFIG.replace("spool/smtpd.db", "letters.txt"),
-      files: { "letters.txt": "This is no database.\n".repeat(400) },
-      code: 75,
-      err: /letters\.txt/,
-    },
-    {
-      what: "--strict-env",
-      args: ["--strict-env"],
-      environment: { TRANSPORTINFO: "TCP|here" },
-      code: 78,
-      err: /TRANSPORTINFO is "TCP\|here"/,
-    },
-    { what: "an empty configuration", config: "", code: 78, err: /No listener is defined/ },
-  ];
-  for (const { what, config = CONFIG, files, code, err, ...options } of cases) {
-    await using world = await SlaveWorld.create(config, files);
-    const result = await world.run({ input: session(letter()), ...options });
-    assert.match(result.out, /^421 4\.3\.[05] [ -~]+\r\n$/, what);
-    assert.match(result.err, err, what);
-    assert.equal(result.code, code, `${what}: ${result.err}`);
-  }
-});
+test(
+  "slave: whatever is wrong before the session, one 421 and no more on standard output",
+  { timeout: 120_000 },
+  async () => {
+    const cases: readonly {
+      readonly what: string;
+      readonly config?: string;
+      readonly files?: Readonly<Record<string, string>>;
+      readonly command?: readonly string[];
+      readonly args?: readonly string[];
+      readonly environment?: Readonly<Record<string, string>>;
+      readonly code: number;
+      readonly err: RegExp;
+    }[] = [
+      { what: "no channel", command: ["channel", "slave"], code: 78, err: /--channel NAME, or set PMDF_CHANNEL/ },
+      {
+        what: "unknown",
+        command: ["channel", "slave", "--channel", "uplnk"],
+        code: 78,
+        err: /did you mean "uplink"\?/,
+      },
+      {
+        what: "unknown by variable",
+        command: ["channel", "slave"],
+        environment: { PMDF_CHANNEL: "x" },
+        code: 78,
+        err: /"x"/,
+      },
+      { what: "broken TOML", config: "[[channel", code: 78, err: /smtpd\.toml:1/ },
+      { what: "unknown key", config: `${CONFIG}nonsense = 1\n`, code: 78, err: /Unknown key "nonsense"/ },
+      {
+        what: "a list that is missing",
+        config: CONFIG.replace('["*@example.com"]', '[{ file = "list.txt" }]'),
+        code: 78,
+        err: /list\.txt/,
+      },
+      {
+        what: "a spool in memory",
+        config: CONFIG.replace("sqlite:spool/smtpd.db", "memory:"),
+        code: 69,
+        err: /in memory/,
+      },
+      {
+        what: "a spool that is none",
+        config: CONFIG.replace("spool/smtpd.db", "letters.txt"),
+        files: { "letters.txt": "This is no database.\n".repeat(400) },
+        code: 75,
+        err: /letters\.txt/,
+      },
+      {
+        what: "--strict-env",
+        args: ["--strict-env"],
+        environment: { TRANSPORTINFO: "TCP|here" },
+        code: 78,
+        err: /TRANSPORTINFO is "TCP\|here"/,
+      },
+      { what: "an empty configuration", config: "", code: 78, err: /No listener is defined/ },
+    ];
+    for (const { what, config = CONFIG, files, code, err, ...options } of cases) {
+      await using world = await SlaveWorld.create(config, files);
+      const result = await world.run({ input: session(letter()), ...options });
+      assert.match(result.out, /^421 4\.3\.[05] [ -~]+\r\n$/, what);
+      assert.match(result.err, err, what);
+      assert.equal(result.code, code, `${what}: ${result.err}`);
+    }
+  },
+);
 
 test("slave: logs, warnings and a broken environment stay off standard output", { timeout }, async () => {
   await using world = await SlaveWorld.create(HEAD + ALL + BOX + uplink("options = { NO_SUCH = 1 }\n"));
@@ -122,7 +148,9 @@ test("slave: logs, warnings and a broken environment stay off standard output", 
   });
   assert.match(out, /^220-mx\.example\.com ESMTP smtpd One\r\n220 Two\r\n250-/);
   assertReplies(out);
-  for (const expected of [/SMTPD206/, /"BANNER_HOSTS\\"/, /TRANSPORTINFO is/, /session started/]) assert.match(err, expected);
+  for (const expected of [/SMTPD206/, /"BANNER_HOSTS\\"/, /TRANSPORTINFO is/, /session started/]) {
+    assert.match(err, expected);
+  }
   assert.equal(code, 0);
 });
 
@@ -152,7 +180,10 @@ test("slave: whom a client counts as decides what it may do", { timeout }, async
   assert.ok((await told(trusting, { TRANSPORTINFO: "nonsense" })).startsWith(refused));
   assert.ok((await told(trusting, { PROTO: "TCP" })).startsWith(refused));
   assert.equal(await told(world, { TRANSPORTINFO: "TCP|127.0.0.1|25|127.0.0.1|5" }), "220 250 250 250 354 250 221");
-  assert.equal(await told(world, { REMOTE_ADDR: "192.0.2.1" }, ["--peer", "127.0.0.1:5"]), "220 250 250 250 354 250 221");
+  assert.equal(
+    await told(world, { REMOTE_ADDR: "192.0.2.1" }, ["--peer", "127.0.0.1:5"]),
+    "220 250 250 250 354 250 221",
+  );
   const [entry] = await trusting.queue();
   assert.ok(entry !== undefined);
   const { command, args } = programUnderTest();
@@ -224,24 +255,28 @@ test("slave: a client that reads no more is no failure", { timeout }, async () =
   assert.equal(await deaf.exited, 0);
 });
 
-test("slave: a client that sends and does not read is made to wait, and then gets every reply", { timeout }, async () => {
-  await using world = await SlaveWorld.create(CONFIG);
-  await using slow = world.start();
-  await slow.expect(220);
-  slow.child.stdout.pause();
-  const count = 400_000;
-  let isTaken = false;
-  slow.child.stdin.write("NOOP\r\n".repeat(count), () => isTaken = true);
-  await wait(1000);
-  assert.equal(isTaken, false, "2.4 MB of commands were taken though nobody reads 6.4 MB of replies");
-  slow.child.stdout.resume();
-  slow.child.stdin.end("QUIT\r\n");
-  assert.equal(await slow.exited, 0);
-  assert.equal(slow.out.split("\r\n").filter((line) => line.startsWith("250 ")).length, count);
-});
+test(
+  "slave: a client that sends and does not read is made to wait, and then gets every reply",
+  { timeout },
+  async () => {
+    await using world = await SlaveWorld.create(CONFIG);
+    await using slow = world.start();
+    await slow.expect(220);
+    slow.child.stdout.pause();
+    const count = 400_000;
+    let isTaken = false;
+    slow.child.stdin.write("NOOP\r\n".repeat(count), () => isTaken = true);
+    await wait(1000);
+    assert.equal(isTaken, false, "2.4 MB of commands were taken though nobody reads 6.4 MB of replies");
+    slow.child.stdout.resume();
+    slow.child.stdin.end("QUIT\r\n");
+    assert.equal(await slow.exited, 0);
+    assert.equal(slow.out.split("\r\n").filter((line) => line.startsWith("250 ")).length, count);
+  },
+);
 
 test("slave: host names in their order, limits and TLS", { timeout }, async () => {
-  const options = "[channel.options]\nBANNER_HOST = \"banner.example.com\"\nALLOW_TRANSACTIONS_PER_SESSION = 1\n";
+  const options = '[channel.options]\nBANNER_HOST = "banner.example.com"\nALLOW_TRANSACTIONS_PER_SESSION = 1\n';
   const hello = async (lines: string) => {
     await using world = await SlaveWorld.create(HEAD + ALL + BOX + uplink(lines));
     return (await world.run({ input: session(letter(), letter()) })).out;
@@ -269,7 +304,9 @@ test("slave: line ends", { timeout }, async () => {
 
 test("slave: slave_debug has the dialogue, for nobody else, without secrets and content", { timeout }, async () => {
   await using world = await SlaveWorld.create(CONFIG.replace('type = "stdio"', 'type = "stdio"\nslave_debug = true'));
-  await world.run({ input: session("AUTH PLAIN AHVzZXIAcGFzc3dvcmQ=\r\nAHVzZXIAcGFzc3dvcmQ=\r\n", letter(), "X\u001b[1m\r\n") });
+  await world.run({
+    input: session("AUTH PLAIN AHVzZXIAcGFzc3dvcmQ=\r\nAHVzZXIAcGFzc3dvcmQ=\r\n", letter(), "X\u001b[1m\r\n"),
+  });
   const file = join(world.directory, "uplink_slave.log");
   const text = await readFile(file, "utf8");
   assert.equal((await stat(file)).mode & 0o777, 0o600);
@@ -284,7 +321,7 @@ test("slave: slave_debug has the dialogue, for nobody else, without secrets and 
       / - closed: quit$/m,
     ]
   ) assert.match(text, expected);
-  assert.doesNotMatch(text, /AHVz|It works|Subject|\u001b/);
+  assert.doesNotMatch(text.replaceAll("\n", ""), /AHVz|It works|Subject|\p{Cc}/u);
 });
 
 const PHP_DIALOGUE = [
@@ -328,7 +365,14 @@ test("sendmail -bs: two channels and none named is 421 and 78; other modes are w
 
 test(
   "sendmail: by the name it is called",
-  { timeout, skip: skipUnless(programUnderTest().name === "binary", "called as sendmail", "only the executable has a name of its own") },
+  {
+    timeout,
+    skip: skipUnless(
+      programUnderTest().name === "binary",
+      "called as sendmail",
+      "only the executable has a name of its own",
+    ),
+  },
   async () => {
     await using world = await SlaveWorld.create(CONFIG);
     await mkdir(join(world.directory, "sbin"));

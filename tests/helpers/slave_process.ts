@@ -40,7 +40,9 @@ export class SlaveWorld implements AsyncDisposable {
   static async create(text: string, files: Readonly<Record<string, string>> = {}): Promise<SlaveWorld> {
     const world = new SlaveWorld(await mkdtemp(join(tmpdir(), "smtpd-slave-")));
     await writeFile(world.configFile, text);
-    for (const [name, content] of Object.entries(files)) await writeFile(join(world.directory, name), content, { mode: 0o600 });
+    for (const [name, content] of Object.entries(files)) {
+      await writeFile(join(world.directory, name), content, { mode: 0o600 });
+    }
     return world;
   }
 
@@ -63,13 +65,23 @@ export class SlaveWorld implements AsyncDisposable {
   commandLine(options: SessionOptions = {}): { readonly command: string; readonly args: readonly string[] } {
     const program = options.program ?? programUnderTest();
     const words = options.command ?? ["channel", "slave", "--channel", "uplink"];
-    return { command: program.command, args: [...program.args, ...words, "--config", this.configFile, ...options.args ?? []] };
+    return {
+      command: program.command,
+      args: [...program.args, ...words, "--config", this.configFile, ...options.args ?? []],
+    };
   }
 
   /** What `smtpd queue list --json` shows. */
   async queue(): Promise<readonly Readonly<Record<string, unknown>>[]> {
     const { command, args } = programUnderTest();
-    const { code, out, err } = await runCommand(command, [...args, "queue", "list", "--json", "--config", this.configFile]);
+    const { code, out, err } = await runCommand(command, [
+      ...args,
+      "queue",
+      "list",
+      "--json",
+      "--config",
+      this.configFile,
+    ]);
     if (code !== 0) throw new Error(`queue list ended with ${code}: ${err}`);
     return JSON.parse(out);
   }

@@ -71,7 +71,9 @@ function once(port: number): Promise<string> {
     socket.on("connect", () => own = `127.0.0.1:${socket.localPort}`);
     socket.on("data", (bytes) => {
       if (text === "") {
-        socket.write("EHLO me\r\nMAIL FROM:<me@example.org>\r\nRCPT TO:<you@example.com>\r\nDATA\r\nHello\r\n.\r\nQUIT\r\n");
+        socket.write(
+          "EHLO me\r\nMAIL FROM:<me@example.org>\r\nRCPT TO:<you@example.com>\r\nDATA\r\nHello\r\n.\r\nQUIT\r\n",
+        );
       }
       text += String(bytes);
     });
@@ -113,12 +115,19 @@ async function through(
 
 test("socat EXEC", needs("socat"), async () => {
   await through((world, port) => {
-    return ["socat", `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`, `EXEC:${quoted(world).replaceAll(":", "\\:")}`];
+    return [
+      "socat",
+      `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`,
+      `EXEC:${quoted(world).replaceAll(":", "\\:")}`,
+    ];
   }, "SOCAT_PEERADDR");
 });
 
 test("ncat --exec", needs("ncat"), async () => {
-  await through((world, port) => ["ncat", "-l", "127.0.0.1", String(port), "-k", "--exec", quoted(world)], "NCAT_REMOTE_ADDR");
+  await through(
+    (world, port) => ["ncat", "-l", "127.0.0.1", String(port), "-k", "--exec", quoted(world)],
+    "NCAT_REMOTE_ADDR",
+  );
 });
 
 test("tcpserver: the socket itself", needs("tcpserver"), async () => {

@@ -8,7 +8,8 @@ const TCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when 
    0: 0100007F:9191 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2600019 1 0000000097e95c54 100 0 0 10 0
    1: 0102000A:0019 FE0200C0:04DC 01 00000000:00000000 00:00000000 00000000     0        0 77 1 0000000097e95c54 20 4 30 10 -1
 `;
-const TCP6 = `  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+const TCP6 =
+  `  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: B80D0120000000000000000002000000:0019 B80D0120000000000000000001000000:0005 01 00000000:00000000 00:00000000 00000000     0        0 78 1 0
    1: 0000000000000000FFFF00000100007F:0019 0000000000000000FFFF0000010200C0:0006 01 00000000:00000000 00:00000000 00000000     0        0 79 1 0
 `;

@@ -27,7 +27,13 @@ async function ends(...parameters: Parameters<typeof find>): Promise<string> {
 }
 
 const TRANSPORTINFO = "TCP|192.0.2.2|25|192.0.2.1|1244";
-const TCPSERVER = { PROTO: "TCP", TCPREMOTEIP: "192.0.2.3", TCPREMOTEPORT: "3", TCPLOCALIP: "192.0.2.4", TCPLOCALPORT: "25" };
+const TCPSERVER = {
+  PROTO: "TCP",
+  TCPREMOTEIP: "192.0.2.3",
+  TCPREMOTEPORT: "3",
+  TCPLOCALIP: "192.0.2.4",
+  TCPLOCALPORT: "25",
+};
 const SOCAT = {
   SOCAT_PEERADDR: "[2001:0db8:0000:0000:0000:0000:0000:0001]",
   SOCAT_PEERPORT: "5",
@@ -87,11 +93,11 @@ test("peer: --local alone leaves the client to the others", async () => {
 
 test("peer: what says that there is a network, but not where, is never local", async () => {
   const cases: readonly (readonly [Readonly<Record<string, string>>, StandardInput])[] = [
-      [{ TRANSPORTINFO: "TCP||||" }, OTHER],
-      [{ TRANSPORTINFO: "TCP|192.0.2.2|25" }, OTHER],
-      [{ PROTO: "TCP" }, OTHER],
-      [{}, { kind: "socket", ends: "unknown" }],
-    ];
+    [{ TRANSPORTINFO: "TCP||||" }, OTHER],
+    [{ TRANSPORTINFO: "TCP|192.0.2.2|25" }, OTHER],
+    [{ PROTO: "TCP" }, OTHER],
+    [{}, { kind: "socket", ends: "unknown" }],
+  ];
   for (const [environment, input] of cases) {
     const found = await find(environment, input);
     assert.equal(found.peer.kind, "unknown");
@@ -102,17 +108,17 @@ test("peer: what says that there is a network, but not where, is never local", a
 
 test("peer: pipes and UNIX sockets may be local", async () => {
   const cases: readonly (readonly [Readonly<Record<string, string>>, StandardInput])[] = [
-      [{}, OTHER],
-      [{}, { kind: "socket", ends: "unix" }],
-      [{ TRANSPORTINFO: "UNIX||||" }, SOCKET],
-      [{ PROTO: "UNIX" }, OTHER],
-      [{ SOCAT_PEERADDR: "/run/mail.sock" }, OTHER],
-      [{ PROTO: "https" }, OTHER],
-      [{ TRANSPORTINFO: "", REMOTE_ADDR: " " }, OTHER],
-      // A browser's address in a CGI program, and the terminal of whoever started it.
-      [{ ...REMOTE, GATEWAY_INTERFACE: "CGI/1.1" }, OTHER],
-      [{ ...SSH, SSH_TTY: "/dev/pts/0" }, OTHER],
-    ];
+    [{}, OTHER],
+    [{}, { kind: "socket", ends: "unix" }],
+    [{ TRANSPORTINFO: "UNIX||||" }, SOCKET],
+    [{ PROTO: "UNIX" }, OTHER],
+    [{ SOCAT_PEERADDR: "/run/mail.sock" }, OTHER],
+    [{ PROTO: "https" }, OTHER],
+    [{ TRANSPORTINFO: "", REMOTE_ADDR: " " }, OTHER],
+    // A browser's address in a CGI program, and the terminal of whoever started it.
+    [{ ...REMOTE, GATEWAY_INTERFACE: "CGI/1.1" }, OTHER],
+    [{ ...SSH, SSH_TTY: "/dev/pts/0" }, OTHER],
+  ];
   for (const [environment, input] of cases) {
     const found = await find(environment, input);
     assert.equal(found.peer.kind, "unknown");
@@ -167,7 +173,14 @@ test("peer: APPLICATIONINFO in both orders, and what it is not", async () => {
 });
 
 test("peer: whatever the environment says, an address comes out that is one, or none", async () => {
-  const names = ["TRANSPORTINFO", "APPLICATIONINFO", "PROTO", "TCPREMOTEIP", "SOCAT_PEERADDR", "SSH_CONNECTION"] as const;
+  const names = [
+    "TRANSPORTINFO",
+    "APPLICATIONINFO",
+    "PROTO",
+    "TCPREMOTEIP",
+    "SOCAT_PEERADDR",
+    "SSH_CONNECTION",
+  ] as const;
   const value = fc.oneof(fc.string({ unit: "binary" }), fc.stringMatching(/^(TCP\|)?[0-9a-f:.|\[\] ]{0,40}$/));
   await fc.assert(
     fc.asyncProperty(fc.dictionary(fc.constantFrom(...names), value), async (environment) => {
