@@ -293,6 +293,17 @@ test("slave: host names in their order, limits and TLS", { timeout }, async () =
   assert.doesNotMatch(required, /^354/m);
 });
 
+test("slave: a client that says nothing gets 421 when its time is over", { timeout }, async () => {
+  const command = "options = { COMMAND_RECEIVE_TIME = 1, TIMEOUT_MULTIPLIER = 1 }\n";
+  for (const lines of [command, '[channel.slave]\nsession_timeout = "1s"\n']) {
+    await using world = await SlaveWorld.create(HEAD + ALL + BOX + uplink(lines));
+    await using idle = world.start();
+    await idle.expect(220);
+    assert.match(await idle.expect(421), /^421 4\.4\.2 /);
+    assert.equal(await idle.exited, 0);
+  }
+});
+
 test("slave: line ends", { timeout }, async () => {
   const unix = session(letter()).replaceAll("\r\n", "\n");
   await using strict = await SlaveWorld.create(CONFIG);
