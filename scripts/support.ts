@@ -16,6 +16,7 @@ const titles: Readonly<Record<number, string>> = {
   2046: "MIME: multipart",
   2047: "Encoded words",
   2231: "MIME parameters",
+  2442: "Batch SMTP",
   2606: "Reserved domain names",
   2920: "PIPELINING",
   3030: "CHUNKING and BINARYMIME",

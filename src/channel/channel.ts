@@ -14,6 +14,8 @@ export interface ChannelDefinition<Options> {
   readonly summary: string;
   /** The options of this type alone; paths in them are already absolute when `open` gets them. */
   readonly schema: GenericSchema<unknown, Options>;
+  /** Deliveries wait for somebody who asks for them; the job controller attempts none. */
+  readonly pulled?: true;
   open(options: Options, context: ChannelContext): Channel | Promise<Channel>;
 }
 

@@ -9,6 +9,7 @@ import { mboxChannel } from "./mbox.ts";
 import { pipeChannel } from "./pipe.ts";
 import { webhookChannel } from "./webhook.ts";
 import { scriptChannel } from "./script.ts";
+import { stdioChannel } from "./stdio.ts";
 
 const definitions: readonly ChannelDefinition<unknown>[] = [
   directoryChannel,
@@ -18,6 +19,7 @@ const definitions: readonly ChannelDefinition<unknown>[] = [
   pipeChannel,
   webhookChannel,
   scriptChannel,
+  stdioChannel,
 ];
 
 /** By the name that `type = "…"` uses. */

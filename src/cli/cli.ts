@@ -7,6 +7,7 @@ import { Argument, Command, CommanderError, Option } from "commander";
 import type { Runtime } from "../runtime/runtime.ts";
 import { exitCode, exitCodeOf } from "./exit.ts";
 import type { CheckOptions } from "./check.ts";
+import { addChannel } from "./channel_commands.ts";
 import { addConfigurationCommands } from "./configuration_commands.ts";
 import { addExplain } from "./explain_command.ts";
 import { FORMAT_NAMES } from "../config/format/formats.ts";
@@ -19,7 +20,8 @@ export async function run(runtime: Runtime): Promise<number> {
   let code: number = exitCode.ok;
   const program = commands(runtime, (result) => code = result);
   try {
-    await program.parseAsync([...runtime.processes.args], { from: "user" });
+    const { args, calledAs } = runtime.processes;
+    await program.parseAsync(calledAs === "sendmail" ? ["sendmail", ...args] : [...args], { from: "user" });
     return code;
   } catch (error) {
     const failed = failure(runtime, error);
@@ -83,6 +85,7 @@ function commands(runtime: Runtime, end: End): Command {
   addCheck(program, runtime, end);
   addExplain(program, runtime, end);
   addConfigurationCommands(program, runtime, end);
+  addChannel(program, runtime, end);
   addQueue(program, runtime, end);
   addVersion(program, runtime, end);
   for (const command of withChildren(program)) strict(command, writeErr);

@@ -7,6 +7,7 @@ import { compileRoutes, type Step } from "../binding/route.ts";
 import type { Config, ListenerConfig } from "../config/config.ts";
 import { quote } from "../config/diagnostic.ts";
 import { canMeet, type ImaginedMessage, parseAddress, type Rehearsal, STRANGER } from "../config/rehearsal.ts";
+import { receiversOf } from "../config/slave_listener.ts";
 import { nearest } from "../config/suggest.ts";
 import { silentLog } from "../observe/log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -72,18 +73,21 @@ function messageOf(to: Mailbox, options: ExplainOptions, nowMs: number): Imagine
   };
 }
 
-function chooseListeners({ listeners }: Config, { listener: names, tls }: ExplainOptions): readonly ListenerConfig[] {
+/** By name channels as well, which take mail in by `channel slave`. */
+function chooseListeners(config: Config, { listener: names, tls }: ExplainOptions): readonly ListenerConfig[] {
+  const receivers = receiversOf(config);
   for (const name of names) {
-    if (listeners.some((listener) => listener.name === name)) continue;
-    const known = listeners.map((listener) => listener.name);
+    if (receivers.some((receiver) => receiver.name === name)) continue;
+    const known = receivers.map((receiver) => receiver.name);
     const meant = nearest(name, known);
     const hint = meant === undefined
       ? `the configuration has ${known.map(quote).join(", ")}`
       : `did you mean ${quote(meant)}?`;
     throw new CommandError(`There is no listener ${quote(name)}; ${hint}`, exitCode.usage);
   }
-  if (names.length > 0) return listeners.filter(({ name }) => names.includes(name));
-  const met = listeners.filter((listener) => canMeet(listener, tls));
+  if (names.length > 0) return receivers.filter(({ name }) => names.includes(name));
+  const inbound = config.listeners.length > 0 ? config.listeners : receivers;
+  const met = inbound.filter((listener) => canMeet(listener, tls));
   if (met.length === 0) throw new CommandError("No listener has TLS; leave --tls out", exitCode.usage);
   return met;
 }

@@ -45,7 +45,10 @@ export function bindingTexts(node: Node): readonly string[] {
   return [...node.entries].flatMap(([key, entry]) => key === "file" ? [] : bindingTexts(entry.node));
 }
 
-/** The engine of regular expressions must be loaded when there is one among the texts. */
+/**
+ * The engine of regular expressions must be loaded when there is one among the texts. A channel that takes mail in is to
+ * bindings a listener, and stands among them.
+ */
 export function checkBinding(binding: TableNode, listeners: readonly TableNode[], context: ConsistencyContext): void {
   checkOutcome(binding, context);
   if (!CONDITIONS.some((key) => binding.entries.has(key)) && !binding.entries.has("not")) {

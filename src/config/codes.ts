@@ -41,6 +41,7 @@ export const CODES = {
   SMTPD203: { title: "Environment variable not set", severity: "warning", depends: "machine" },
   SMTPD204: { title: "Invalid allow comment", severity: "warning" },
   SMTPD205: { title: "Allow comment without effect", severity: "warning" },
+  SMTPD206: { title: "Channel option without effect", severity: "warning" },
   SMTPD210: { title: "Binding that can never match", severity: "warning" },
   SMTPD211: { title: "Channel never used", severity: "warning" },
   SMTPD212: { title: "Pattern given twice", severity: "warning" },

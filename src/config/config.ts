@@ -18,6 +18,8 @@ export interface Config {
   readonly notifications?: NotificationsConfig;
   /** How long SIGTERM waits for transactions in progress. */
   readonly shutdownGraceMs: number;
+  /** The channel that `smtpd sendmail` serves when nobody names one. */
+  readonly sendmailChannel?: string;
   /** Routing tests, which `check` runs. */
   readonly tests?: readonly RoutingTest[];
 }
@@ -213,6 +215,35 @@ export interface ChannelConfig {
   readonly noticesMs?: readonly number[];
   /** Options of the type, checked by its schema, paths absolute. */
   readonly options: unknown;
+  /** How sessions on standard input and output are served; loaded configurations always have it. */
+  readonly slave?: SlaveConfig;
+}
+
+/** What `smtpd channel slave` goes by. */
+export interface SlaveConfig {
+  readonly localHostAlias?: string;
+  /** `local`: a client that nothing tells of counts as 127.0.0.1. */
+  readonly trust: "none" | "local";
+  readonly lineEndings: "strict" | "normalize";
+  /** For the dialogues. */
+  readonly debugFile?: string;
+  /** `NAME=value` of the TCP/IP channel option file: see `channel_options.ts`. */
+  readonly options: readonly NamedOption[];
+  readonly protocol: "smtp" | "lmtp";
+  /** Absent: the program's. */
+  readonly banner?: string;
+  readonly sessionMaxMessages?: number;
+  readonly sessionTimeoutMs: number;
+  readonly maxMessageSizeBytes: number;
+  readonly maxRecipients: number;
+  readonly maxErrors: number;
+  /** Nothing is taken: a pipe has no TLS. */
+  readonly requiresTls: boolean;
+}
+
+export interface NamedOption {
+  readonly name: string;
+  readonly value: string;
 }
 
 export interface RetryPolicy {

@@ -8,6 +8,7 @@ import { checkBinding } from "./binding_consistency.ts";
 import { type Diagnostic, diagnostic, fileSpan, type Fix, quote } from "./diagnostic.ts";
 import { type Parsed, parseDuration } from "./duration.ts";
 import { parseSize } from "./size.ts";
+import { checkSlaves, inboundChannels } from "./slave_consistency.ts";
 import { type Source, spanOf } from "./source.ts";
 import { nearest } from "./suggest.ts";
 import { type Node, tableAt, type TableNode, tablesAt, type Text, textAt, textsAt } from "./tree.ts";
@@ -25,14 +26,15 @@ export function checkConsistency(root: TableNode, context: ConsistencyContext): 
   const channels = tablesAt(root, "channel");
   checkNames([...listeners, ...bindings, ...channels], context);
   checkDeliveries(root, bindings, channels, context);
-  for (const binding of bindings) checkBinding(binding, listeners, context);
+  for (const binding of bindings) checkBinding(binding, [...listeners, ...channels], context);
   for (const listener of listeners) checkListener(listener, context);
   for (const channel of channels) {
     checkRetry(channel, context);
     checkNotices(channel, context);
   }
   checkEndpoints(listeners, context);
-  if (context.complete && !root.entries.has("listener")) {
+  checkSlaves(root, context);
+  if (context.complete && !root.entries.has("listener") && inboundChannels(root).length === 0) {
     context.report(diagnostic("SMTPD109", "No listener is defined", fileSpan(context.main.file), {
       help: 'Add one, for example:\n[[listener]]\nname = "inbound"\nport = 2525',
     }));

@@ -22,6 +22,7 @@ import {
   SYNONYMS,
 } from "./schema.ts";
 import { checkSeverities } from "./severity.ts";
+import { buildSlave } from "./slave_schema.ts";
 import { type Place, type Source, spanOf } from "./source.ts";
 import { nearest } from "./suggest.ts";
 import { newTable, type TableNode, tablesAt, type Text, textAt } from "./tree.ts";
@@ -173,8 +174,9 @@ function buildConfig(
     },
     listeners: settings.listener.map((listener) => buildListener(listener, hostName)),
     bindings: settings.binding.map(buildBinding),
-    channels: channels.map(buildChannel),
+    channels: channels.map((channel) => buildChannel(channel, dirname(resolve(file)))),
     ...present("notifications", notificationsOf(settings)),
+    ...present("sendmailChannel", settings.sendmail_channel),
     shutdownGraceMs: settings.shutdown_grace,
     ...(settings.test.length === 0 ? {} : { tests: settings.test }),
   };
@@ -213,7 +215,7 @@ function buildTls(tls: ListenerSettings["tls"]): ListenerTls {
   return { mode, certificate, privateKey };
 }
 
-function buildChannel({ settings, options }: CheckedChannel): ChannelConfig {
+function buildChannel({ settings, options }: CheckedChannel, directory: string): ChannelConfig {
   return {
     name: settings.name,
     ...present("description", settings.description),
@@ -230,6 +232,7 @@ function buildChannel({ settings, options }: CheckedChannel): ChannelConfig {
     notify: settings.notify,
     noticesMs: settings.notices.toSorted((one, other) => one - other),
     options,
+    slave: buildSlave(settings, join(directory, `${settings.name}_slave.log`)),
   };
 }
 

@@ -20,6 +20,7 @@ import {
 } from "./option.ts";
 import { routingTest } from "./routing_test.ts";
 import { rateLimitOption } from "./rate_limit.ts";
+import { slaveEntries } from "./slave_schema.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -286,6 +287,7 @@ export const channelSchema = v.strictObject({
     ),
     ["1d"],
   ),
+  ...slaveEntries(hostName),
 });
 
 const notifications = v.strictObject({
@@ -325,6 +327,12 @@ export function settingsSchema(lowestPort: 0 | 1) {
     shutdown_grace: v.optional(
       durationOption("How long a stop waits for transactions in progress.", "30s", { minimum: 0, maximum: HOUR }),
       "30s",
+    ),
+    sendmail_channel: v.optional(
+      textOption(
+        'The channel that smtpd sendmail serves. Absent: the only one of type stdio or with trust = "local".',
+        "local",
+      ),
     ),
     spool: v.optional(v.pipe(spool, v.description("The durable store of accepted messages.")), {}),
     notifications: v.optional(

@@ -11,6 +11,7 @@ import { errorCode } from "./failures.ts";
 export function nodeProcesses(stdio: Stdio): Processes {
   return {
     pid: process.pid,
+    calledAs: (process.argv0 ?? "").replace(/^.*[/\\]/u, "").replace(/\.exe$/iu, ""),
     args: process.argv.slice(2),
     hostName: os.hostname(),
     identity,

@@ -254,6 +254,8 @@ export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP";
 
 export interface Processes {
   readonly pid: number;
+  /** The name it was called by, without its path. */
+  readonly calledAs: string;
   /** Arguments after the program's name. */
   readonly args: readonly string[];
   /** The system's host name. */
@@ -324,9 +326,24 @@ export interface ProcessIdentity {
   readonly startedAt: string;
 }
 
+/** `unix`: a UNIX socket. `unknown`: the system does not tell whose socket it is. */
+export type StandardInput =
+  | {
+    readonly kind: "socket";
+    readonly ends: { readonly local: Endpoint; readonly peer: Endpoint } | "unix" | "unknown";
+  }
+  | { readonly kind: "other" };
+
 export interface Stdio {
   /** Standard input and output as one transport; its ends are unknown. */
   transport(): Transport;
+  /** What standard input is, as far as the system tells. */
+  input(): Promise<StandardInput>;
+  /**
+   * From now on standard output is a protocol's: `writeOut` writes nothing, nor does `writeErr` when standard error is the
+   * same pipe or socket, as below inetd.
+   */
+  reserveOut(): void;
   /** Writes synchronously and completely; a closed pipe is ignored. */
   writeOut(text: string): void;
   writeErr(text: string): void;

@@ -21,10 +21,15 @@ export interface Pipes {
 /** The standard streams; `openPipes` is called when a transport is asked for, and not before. */
 export function standardStreams(openPipes: () => Pipes): Stdio {
   let transport: Transport | undefined;
+  let isReserved = false;
   return {
     transport: () => transport ??= new PipeTransport(openPipes()),
-    writeOut: (text) => writeCompletely(1, text),
-    writeErr: (text) => writeCompletely(2, text),
+    input: async () => await (await import("./standard_input.ts")).standardInput(),
+    reserveOut() {
+      isReserved = true;
+    },
+    writeOut: (text) => isReserved ? undefined : writeCompletely(1, text),
+    writeErr: (text) => isReserved && errIsOut() ? undefined : writeCompletely(2, text),
     get outIsTerminal() {
       return process.stdout.isTTY === true;
     },
@@ -33,6 +38,16 @@ export function standardStreams(openPipes: () => Pipes): Stdio {
     },
     columns: () => process.stdout.columns,
   };
+}
+
+/** A terminal is looked at by a person, who can tell the two apart; whoever reads a pipe or a socket cannot. */
+function errIsOut(): boolean {
+  try {
+    const [out, err] = [fs.fstatSync(1), fs.fstatSync(2)];
+    return out.ino === err.ino && out.dev === err.dev && process.stdout.isTTY !== true;
+  } catch {
+    return false;
+  }
 }
 
 const RETRY_MS = 2;

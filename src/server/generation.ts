@@ -64,6 +64,7 @@ export class Generation implements AsyncDisposable {
     try {
       const channels = new Map<string, ConfiguredChannel>();
       for (const channel of config.channels) {
+        if (options.channelTypes.get(channel.type)?.pulled === true) continue;
         channels.set(channel.name, { config: channel, channel: stack.use(await openChannel(options, channel)) });
       }
       const { clock, random } = runtime;

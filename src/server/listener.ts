@@ -203,7 +203,7 @@ async function handshake(reception: Reception, transport: Transport, watch: Watc
 }
 
 /** First the session is asked to end with 421; what is still there at the second tick after is cut off. */
-function expiry(session: ServerSession, transport: Transport): () => void {
+export function expiry(session: ServerSession, transport: Transport): () => void {
   let calls = 0;
   return () => {
     calls += 1;

@@ -1,8 +1,14 @@
 /**
- * What the EHLO and LHLO replies say (RFC 5321 §4.1.1.1): exactly the extensions that work in the state the session is in.
+ * What the greeting, EHLO and LHLO replies say (RFC 5321 §4.1.1.1): exactly the extensions that work in the state the session
+ * is in.
  */
 import { prepared, type Reply, reply } from "./reply.ts";
 import type { ServerSessionOptions } from "./session.ts";
+
+/** Greeting = "220 " Domain [ SP textstring ] CRLF, or several lines (RFC 5321 §4.2). */
+export function greeting({ hostName, banner, bannerLines = [] }: ServerSessionOptions): Reply {
+  return reply(220, undefined, `${hostName} ${banner}`, ...bannerLines);
+}
 
 /** `plain`: no TLS yet. `encrypted`: over TLS. */
 export type ChannelSecurity = "plain" | "encrypted";
@@ -31,7 +37,9 @@ function makeReply(options: ServerSessionOptions, security: ChannelSecurity): Re
 function extensionLines(options: ServerSessionOptions, security: ChannelSecurity): readonly string[] {
   const plain = security === "plain";
   const startTls = plain && (options.tls === "offered" || options.tls === "required") ? ["STARTTLS"] : [];
-  if (plain && options.tls === "required") return ["PIPELINING", "ENHANCEDSTATUSCODES", ...startTls];
+  if (plain && (options.tls === "required" || options.tls === "impossible")) {
+    return ["PIPELINING", "ENHANCEDSTATUSCODES", ...startTls];
+  }
   return [
     "PIPELINING",
     `SIZE ${options.maxMessageSizeBytes}`,

@@ -52,6 +52,7 @@ export const NO_VALID_RECIPIENTS = fixed(554, "5.5.1", "No valid recipients");
 export const BINARY_NEEDS_BDAT = fixed(503, "5.5.1", "BINARYMIME needs BDAT");
 export const EXPN_NOT_OFFERED = fixed(502, "5.5.1", "EXPN is not offered");
 export const TLS_REQUIRED = fixed(530, "5.7.0", "Send STARTTLS first");
+export const TLS_IMPOSSIBLE = fixed(530, "5.7.0", "Encryption is required here, and this connection cannot have it");
 export const TLS_ACTIVE = fixed(503, "5.5.1", "TLS is active already");
 export const TLS_UNAVAILABLE = fixed(502, "5.5.1", "TLS is not offered");
 

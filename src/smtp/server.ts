@@ -7,7 +7,7 @@ import { EMPTY, latin1Text, utf8Text } from "./bytes.ts";
 import { type Chunk, LineEndingWatch, parseChunk } from "./chunking.ts";
 import { type Command, type CommandRule, COMMANDS, FOREIGN_VERBS, verbOf } from "./command.ts";
 import { type DataReader, NormalizingDataReader, StrictDataReader } from "./data.ts";
-import { helloReply } from "./extensions.ts";
+import { greeting, helloReply } from "./extensions.ts";
 import { COMMAND_TIMEOUT_MS, DATA_TIMEOUT_MS, MAX_COMMAND_LINE_OCTETS } from "./limits.ts";
 import { LineReader } from "./line.ts";
 import { type ChunkedBody, holdsTransaction, type OpenTransaction, type Phase, Receipt, receiptOf } from "./phase.ts";
@@ -18,8 +18,6 @@ import type { Transaction } from "./transaction.ts";
 
 const FRESH: Phase = { name: "fresh" };
 const READY: Phase = { name: "ready" };
-const READ_COMMAND: ServerStep = { kind: "read", timeoutMs: COMMAND_TIMEOUT_MS };
-const READ_DATA: ServerStep = { kind: "read", timeoutMs: DATA_TIMEOUT_MS };
 const START_TLS: ServerStep = { kind: "start-tls" };
 const ABANDON: ServerStep = { kind: "abandon" };
 
@@ -30,6 +28,8 @@ export function createServerSession(options: ServerSessionOptions): ServerSessio
 class Session implements ServerSession {
   readonly #options: ServerSessionOptions;
   readonly #lines: LineReader;
+  readonly #readCommandStep: ServerStep;
+  readonly #readDataStep: ServerStep;
   #phase: Phase = { name: "connecting" };
   #encrypted: boolean;
   /** Bytes given by `receive` and not used yet. */
@@ -49,6 +49,8 @@ class Session implements ServerSession {
   constructor(options: ServerSessionOptions) {
     this.#options = options;
     this.#encrypted = options.tls === "active";
+    this.#readCommandStep = { kind: "read", timeoutMs: options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS };
+    this.#readDataStep = { kind: "read", timeoutMs: options.dataTimeoutMs ?? DATA_TIMEOUT_MS };
     this.#lines = new LineReader({
       maxOctets: MAX_COMMAND_LINE_OCTETS,
       bareLfEndsLine: options.lineEndings === "normalize",
@@ -142,8 +144,9 @@ class Session implements ServerSession {
 
   #readCommand(): ServerStep | undefined {
     const line = this.#lines.read(this.#input, this.#at);
-    if (line.kind === "more") return this.#needInput(READ_COMMAND);
+    if (line.kind === "more") return this.#needInput(this.#readCommandStep);
     this.#at = line.next;
+    this.#options.heard?.(line.kind === "line" ? line.bytes : undefined);
     if (line.kind === "bad") {
       return this.#mistake(line.fault === "too long" ? replies.LINE_TOO_LONG : replies.BAD_LINE_ENDING[line.fault]);
     }
@@ -175,7 +178,9 @@ class Session implements ServerSession {
 
   /** RFC 5321 §4.1.4, RFC 3207 §4. */
   #sequenceError(rule: CommandRule): Reply | undefined {
-    if (this.#options.tls === "required" && !this.#encrypted && !rule.beforeTls) return replies.TLS_REQUIRED;
+    const { tls } = this.#options;
+    if (tls === "required" && !this.#encrypted && !rule.beforeTls) return replies.TLS_REQUIRED;
+    if (tls === "impossible" && !rule.beforeTls) return replies.TLS_IMPOSSIBLE;
     const phase = this.#phase;
     if (phase.name === "unwelcome") return rule.verb === "QUIT" ? undefined : replies.UNWELCOME;
     if (rule.after === "none") return undefined;
@@ -228,7 +233,8 @@ class Session implements ServerSession {
 
   #startTls(): ServerStep | undefined {
     if (this.#encrypted) return this.#mistake(replies.TLS_ACTIVE);
-    if (this.#options.tls === "unavailable") return this.#mistake(replies.TLS_UNAVAILABLE);
+    const { tls } = this.#options;
+    if (tls === "unavailable" || tls === "impossible") return this.#mistake(replies.TLS_UNAVAILABLE);
     this.#leaveTransaction({ name: "tls" });
     // Whatever came behind the command in plain text is thrown away (RFC 3207 §4.2).
     this.#input = EMPTY;
@@ -240,8 +246,8 @@ class Session implements ServerSession {
   }
 
   #mail(command: Command & { verb: "MAIL" }): ServerStep | undefined {
-    const { maxMessages, maxMessageSizeBytes } = this.#options;
-    const tooMany = maxMessages !== undefined && this.#messages >= maxMessages;
+    const { maxMessageSizeBytes, maxMessagesAt } = this.#options;
+    const tooMany = maxMessagesAt !== "recipient" && this.#messages >= (this.#options.maxMessages ?? Infinity);
     const tooLarge = (command.parameters.sizeBytes ?? 0) > maxMessageSizeBytes;
     this.#refusing = tooMany || tooLarge;
     if (this.#refusing) return this.#say(tooMany ? replies.TOO_MANY_MESSAGES : replies.TOO_LARGE);
@@ -251,6 +257,7 @@ class Session implements ServerSession {
   #rcpt(command: Command & { verb: "RCPT" }): ServerStep | undefined {
     if (this.#phase.name !== "envelope") return this.#mistake(replies.BAD_SEQUENCE);
     const transaction = this.#phase.transaction;
+    if (this.#messages > (this.#options.maxMessages ?? Infinity)) return this.#say(replies.TOO_MANY_MESSAGES);
     if (transaction.recipients.length >= this.#options.maxRecipients) return this.#say(replies.TOO_MANY_RECIPIENTS);
     if (!transaction.parameters.smtputf8 && needsSmtputf8(command.forwardPath)) {
       return this.#mistake(replies.NEEDS_SMTPUTF8);
@@ -270,7 +277,7 @@ class Session implements ServerSession {
     const step = reader.read(this.#input, this.#at);
     switch (step.kind) {
       case "more":
-        return this.#needInput(READ_DATA);
+        return this.#needInput(this.#readDataStep);
       case "body":
         this.#at = step.next;
         receipt.sizeBytes += step.bytes.length;
@@ -302,7 +309,7 @@ class Session implements ServerSession {
     const { receipt, watch, transaction } = phase.body;
     if (phase.remaining === 0) return this.#endOfChunk(phase);
     const bytes = this.#take(phase.remaining);
-    if (bytes.length === 0) return this.#needInput(READ_DATA);
+    if (bytes.length === 0) return this.#needInput(this.#readDataStep);
     phase.remaining -= bytes.length;
     watch?.see(bytes);
     if (phase.remaining === 0 && phase.chunk.last) watch?.end();
@@ -341,7 +348,7 @@ class Session implements ServerSession {
   #drain(phase: Phase & { name: "draining" }): ServerStep | undefined {
     if (phase.remaining > 0) {
       const bytes = this.#take(phase.remaining);
-      if (bytes.length === 0) return this.#needInput(READ_DATA);
+      if (bytes.length === 0) return this.#needInput(this.#readDataStep);
       phase.remaining -= bytes.length;
       return undefined;
     }
@@ -397,7 +404,7 @@ class Session implements ServerSession {
     switch (question.kind) {
       case "connect":
         this.#phase = FRESH;
-        this.#say(reply(220, undefined, `${this.#options.hostName} ${this.#options.banner}`));
+        this.#say(greeting(this.#options));
         break;
       case "hello":
         this.#leaveTransaction(READY);
@@ -423,12 +430,8 @@ class Session implements ServerSession {
         this.#enterBody(question.transaction);
         break;
       case "commit":
-        if (verdict.kind === "accept-each") { for (const each of verdict.replies) this.#say(each); }
-        else {this.#sayResult(
-            question.transaction,
-            detail === undefined ? replies.COMMITTED : reply(250, "2.0.0", detail),
-          );}
-        break;
+        if (verdict.kind === "accept-each") return verdict.replies.forEach((each) => this.#say(each));
+        this.#sayResult(question.transaction, detail === undefined ? replies.COMMITTED : reply(250, "2.0.0", detail));
     }
   }
 

@@ -68,16 +68,25 @@ export interface ServerSessionOptions {
   readonly hostName: string;
   /** Text of the 220 line behind the host name. */
   readonly banner: string;
+  /** Further lines of the greeting. */
+  readonly bannerLines?: readonly string[];
   readonly maxMessageSizeBytes: number;
   readonly maxRecipients: number;
   /** MAIL commands per session; RSET does not reset the count. Undefined: no limit. */
   readonly maxMessages?: number;
+  /** Where a message too many is refused; absent: at MAIL. */
+  readonly maxMessagesAt?: "mail" | "recipient";
   /** Erroneous commands before 421. */
   readonly maxErrors: number;
   readonly lineEndings: "strict" | "normalize";
   /**
    * `unavailable`: no STARTTLS. `offered`: STARTTLS advertised. `required`: nothing but NOOP, EHLO, STARTTLS and QUIT before it.
-   * `active`: the connection is encrypted from the start.
+   * `active`: the connection is encrypted from the start. `impossible`: required, and cannot be had: nothing is taken.
    */
-  readonly tls: "unavailable" | "offered" | "required" | "active";
+  readonly tls: "unavailable" | "offered" | "required" | "active" | "impossible";
+  /** Absent: those of `limits.ts`. */
+  readonly commandTimeoutMs?: number;
+  readonly dataTimeoutMs?: number;
+  /** Told of each command before it is obeyed, malformed ones too; for transcripts. Undefined: it could not be read at all. */
+  readonly heard?: (line: Uint8Array | undefined) => void;
 }

@@ -12,6 +12,7 @@ test("registry: each type is found by its own name and says what it is for in on
     "mbox",
     "pipe",
     "script",
+    "stdio",
     "webhook",
   ]);
   for (const [name, definition] of channelTypes) {

@@ -46,6 +46,8 @@ async function smtpd(args: readonly string[], { environment = {}, columns }: Ter
         errIsTerminal: columns !== undefined,
         columns: () => columns,
         transport: () => assert.fail("check needs no standard input"),
+        input: () => assert.fail("check needs no standard input"),
+        reserveOut: () => assert.fail("check speaks no protocol"),
       },
     },
   };

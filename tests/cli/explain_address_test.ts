@@ -99,6 +99,8 @@ async function explain(args: readonly string[], terminal = false) {
         errIsTerminal: terminal,
         columns: () => undefined,
         transport: () => assert.fail("explain needs no standard input"),
+        input: () => assert.fail("explain needs no standard input"),
+        reserveOut: () => assert.fail("explain speaks no protocol"),
       },
     },
   };

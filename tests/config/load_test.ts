@@ -138,6 +138,8 @@ max_delay = "4s"
       notify: "both",
       noticesMs: [300_000, 3_600_000, 43_200_000],
       options: { path: "/etc/smtpd/mail" },
+      // Its keys are those of slave_test.ts.
+      slave: config?.channels[0]?.slave,
     }],
     notifications: { channel: "archive" },
     shutdownGraceMs: 5000,

@@ -262,8 +262,10 @@ function parseOption(line: SourceLine, rest: string): Partial<ServerSessionOptio
     case "tls offered":
     case "tls required":
     case "tls active":
+    case "tls impossible":
       return { tls: value as ServerSessionOptions["tls"] };
   }
+  if (rest === "max_messages_at recipient") return { maxMessagesAt: "recipient" };
   switch (key) {
     case "max_message_size":
       return { maxMessageSizeBytes: number() };

@@ -16,10 +16,17 @@ import { ServerProcess } from "../helpers/server_process.ts";
 const MIN_SIZE_BYTES = 1024;
 
 function isPortable({ memoryOnly, options }: Dialog): boolean {
+  if (options.tls === "impossible" || options.maxMessagesAt !== undefined) return false;
   return !memoryOnly && options.tls !== "active" && options.maxMessageSizeBytes >= MIN_SIZE_BYTES;
 }
 
-const TLS_MODES = { unavailable: "off", offered: "starttls", required: "required", active: "implicit" } as const;
+const TLS_MODES = {
+  unavailable: "off",
+  offered: "starttls",
+  required: "required",
+  active: "implicit",
+  impossible: "required",
+} as const;
 
 function listenerText(name: string, options: ServerSessionOptions): string {
   const tls = options.tls === "unavailable" ? [] : ['certificate = "cert.pem"', 'private_key = "key.pem"'];

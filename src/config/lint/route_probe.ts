@@ -9,9 +9,10 @@ import { isRegexText } from "../../binding/regex.ts";
 import { compileRoutes, type Query, type Router } from "../../binding/route.ts";
 import { type Mailbox, parseForwardPath } from "../../smtp/address.ts";
 import type { BindingConfig, Config, ListenerConfig } from "../config.ts";
+import { receiversOf } from "../slave_listener.ts";
 import type { LintContext } from "./rule.ts";
 
-/** One router for each listener, in their order; undefined when the configuration does not get that far. */
+/** One router for each listener, in their order, then one for each channel (`receiversOf`); undefined when the configuration does not get that far. */
 export type Routers = readonly Router[] | undefined;
 
 /** Several rules ask; a configuration object belongs to one run. */
@@ -42,7 +43,7 @@ async function makeRouters(config: Config, environment: LintContext["environment
     log: { info: () => {}, warn: () => {} },
   });
   try {
-    const routers = config.listeners.map((listener) => compileRoutes(listener, config.bindings, lists));
+    const routers = receiversOf(config).map((listener) => compileRoutes(listener, config.bindings, lists));
     await lists.load();
     return routers;
   } catch {

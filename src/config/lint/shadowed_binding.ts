@@ -10,6 +10,7 @@ import { parsePattern, type Pattern } from "../../binding/match.ts";
 import { isRegexText } from "../../binding/regex.ts";
 import type { BindingConfig } from "../config.ts";
 import { quote } from "../diagnostic.ts";
+import { inboundChannels } from "../slave_consistency.ts";
 import { type Place, spanOf } from "../source.ts";
 import { asText, type TableNode, tablesAt, textAt } from "../tree.ts";
 import type { LintContext, LintRule } from "./rule.ts";
@@ -24,7 +25,8 @@ export const shadowedBinding: LintRule = {
       return walk(bindings, table === undefined ? [] : tablesAt(table, "binding"), () => [], report);
     });
     // What a shared binding would take never comes to it when every listener's own bindings have taken it.
-    const takesNothing = config.listeners.some(({ bindings }) => bindings.length === 0);
+    const takesNothing = config.listeners.some(({ bindings }) => bindings.length === 0) ||
+      inboundChannels(root).length > 0;
     walk(config.bindings, tablesAt(root, "binding"), (item) => {
       if (takesNothing) return [];
       const takers: Taker[] = [];

@@ -8,6 +8,7 @@ import { formatMailbox, type Mailbox } from "../../smtp/address.ts";
 import type { Config, ListenerConfig, RoutingTest } from "../config.ts";
 import { canMeet, decisiveReply, type ImaginedMessage, type Rehearsal, type Rehearse, STRANGER } from "../rehearsal.ts";
 import type { ExpectationKey } from "../routing_test.ts";
+import { receiversOf } from "../slave_listener.ts";
 import { routersOf } from "./route_probe.ts";
 import type { LintContext } from "./rule.ts";
 
@@ -99,7 +100,7 @@ class Run {
     for (const to of test.to) {
       const message = messageOf(test, to, this.#context.environment.nowMs);
       for (const listener of listeners) {
-        const router = this.#routers[this.#config.listeners.indexOf(listener)];
+        const router = this.#routers[receiversOf(this.#config).indexOf(listener)];
         if (router === undefined) continue;
         const found = await this.#rehearse(listener, router, message);
         if (this.#context.coverage !== undefined) { for (const name of this.#matchedIn(found)) this.reached.add(name); }
@@ -119,7 +120,7 @@ class Run {
   /** The listener that is named; or whose own binding is expected; or all that a client of this kind can meet. */
   #listenersOf({ listener, tls, expect }: RoutingTest): readonly ListenerConfig[] {
     const { listeners } = this.#config;
-    if (listener !== undefined) return listeners.filter(({ name }) => name === listener);
+    if (listener !== undefined) return receiversOf(this.#config).filter(({ name }) => name === listener);
     const owner = this.#owners.get(expect.binding ?? "");
     return (owner === undefined ? listeners : [owner]).filter((candidate) => canMeet(candidate, tls));
   }
@@ -201,10 +202,11 @@ export interface Names {
   readonly deliver: ReadonlySet<string>;
 }
 
-export function namesOf({ listeners, bindings, channels }: Config): Names {
+export function namesOf(config: Config): Names {
+  const { listeners, bindings, channels } = config;
   const names = (named: readonly { readonly name: string }[]) => new Set(named.map(({ name }) => name));
   return {
-    listener: names(listeners),
+    listener: names(receiversOf(config)),
     binding: names([...listeners.flatMap((listener) => listener.bindings), ...bindings]),
     deliver: names(channels),
   };

@@ -1,7 +1,9 @@
 /**
- * Channels that no binding delivers to, no other channel forwards to and no notification goes to. It must not know what channels do.
+ * Channels that no binding delivers to, no other channel forwards to, no notification goes to, and that do not take mail
+ * in either. It must not know what channels do.
  */
 import { quote } from "../diagnostic.ts";
+import { inboundChannels } from "../slave_consistency.ts";
 import { tableAt, tablesAt, textAt, textsAt } from "../tree.ts";
 import type { LintRule } from "./rule.ts";
 
@@ -22,9 +24,10 @@ export const unusedChannel: LintRule = {
       const target = textAt(channel, "forward_channel");
       if (target !== undefined) used.add(target.value);
     }
+    const inbound = inboundChannels(root);
     for (const channel of channels) {
       const name = textAt(channel, "name");
-      if (name === undefined || used.has(name.value)) continue;
+      if (name === undefined || used.has(name.value) || inbound.includes(channel)) continue;
       report(`No binding delivers to the channel ${quote(name.value)}`, name.place, {
         help: `Name it in the "deliver" of a binding, or remove the channel.`,
       });

@@ -14,6 +14,12 @@ mode = "starttls"
 certificate = "tls/cert.pem"
 `;
 
+const UPLINK = `[[channel]]
+name = "uplink"
+type = "stdio"
+
+`;
+
 export const lintPages = {
   SMTPD201: {
     what: "A limit is lower than what RFC 5321 §4.5.3.1 promises to every client: 100 recipients, 64 KiB of message.",
@@ -63,5 +69,13 @@ export const lintPages = {
     good: {
       text: `${LISTENER}# smtpd: allow SMTPD201 because only one device sends here\nmax_recipients = 10\n`,
     },
+  },
+  SMTPD206: {
+    what:
+      "An option in [channel.options] is not known, has a value that it cannot have, or asks for what smtpd does not do. " +
+      "It is left out; the others count.",
+    why: "The names are long and easily mistyped, and a limit that was meant to hold does not.",
+    bad: { text: `${UPLINK}[channel.options]\nALLOW_TRANSACTION_PER_SESSION = 10\n` },
+    good: { text: `${UPLINK}[channel.options]\nALLOW_TRANSACTIONS_PER_SESSION = 10\n` },
   },
 } as const satisfies Readonly<Record<string, PageContent>>;
