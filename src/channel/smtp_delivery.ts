@@ -153,8 +153,7 @@ class SmtpChannel implements Channel {
         result: result.recipients[index] ?? { kind: "deferred", detail: "Nothing was said" } as RecipientResult,
       }));
       const tookSome = results.some(({ result }) => result.kind === "delivered");
-      // RFC 5321 §4.5.3.1.10: too many for one transaction.
-      const isLeft = ({ result }: { readonly result: RecipientResult }) => tookSome && result.reply?.code === 452;
+      const isLeft = ({ result }: { readonly result: RecipientResult }) => tookSome && result.isSurplus === true;
       return {
         unheard: result.unheard,
         results: results.filter((each) => !isLeft(each)),

@@ -31,6 +31,8 @@ export type TlsMode = typeof TLS_MODES[number];
 export function hostOption(description: string) {
   return v.pipe(
     textsOption(description, ["relay.example.com"], "a host or an array of hosts"),
+    v.description(description),
+    v.examples(["relay.example.com", ["relay1.example.com", "relay2.example.com"]] as never[]),
     v.maxLength(10, "must not be more than 10 hosts"),
     v.check(
       (hosts) => hosts.every(isHost),

@@ -97,6 +97,8 @@ export interface RecipientResult {
   readonly enhanced?: string;
   /** What the server said, when it did. */
   readonly reply?: Reply;
+  /** The transaction had too many recipients: another one may be begun for this at once, if it had others. */
+  readonly isSurplus?: boolean;
 }
 
 export interface ClientSessionOptions {

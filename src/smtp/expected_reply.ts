@@ -71,7 +71,13 @@ export function refusedBy(reply: Reply, command: string): RecipientResult {
     detail: `Reply to ${command}: ${replyText(reply)}`,
     ...(reply.enhanced === undefined ? {} : { enhanced: reply.enhanced }),
     reply,
+    ...(command === "RCPT" && isTooMany(reply) ? { isSurplus: true } : {}),
   };
+}
+
+/** RFC 5321 §4.5.3.1.10. A mailbox that is full has the same code, and another enhanced one. */
+function isTooMany({ code, enhanced }: Reply): boolean {
+  return code === 452 && (enhanced === undefined || enhanced === "4.5.3");
 }
 
 /** What the reply to the end of the data means for a recipient. */
