@@ -55,7 +55,7 @@ export function gatewayServers(
     async *candidates() {
       if (path !== undefined) yield { kind: "server", name: path, endpoint: { kind: "unix", path } };
       for (const each of host) {
-        const name = each.replace(/^\[(?:ipv6:)?(.+)\]$/iu, "$1");
+        const name = each.replace(/^\[(?:ipv6:)?(.+)\]$/iu, "$1").replace(/\.$/u, "");
         try {
           const addresses = isIP(name) === 0 ? await resolver.addresses(name) : [name];
           for (const address of addresses) yield { kind: "server", name, endpoint: { kind: "ip", address, port } };

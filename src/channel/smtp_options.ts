@@ -43,7 +43,8 @@ export function hostOption(description: string) {
 
 function isHost(host: string): boolean {
   const bare = host.replace(/^\[(.+)\]$/u, "$1");
-  return canonicalHostName(host) !== undefined || canonicalHostName(`[${bare}]`) !== undefined ||
+  // A name may be written as the DNS writes it, with a dot at the end.
+  return canonicalHostName(host.replace(/\.$/u, "")) !== undefined || canonicalHostName(`[${bare}]`) !== undefined ||
     canonicalHostName(`[IPv6:${bare}]`) !== undefined;
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../runtime/runtime.ts";
 
-const FIRST_MS = 15_000;
+const FIRST_MS = 5_000;
 const MAX_MS = 5 * 60_000;
 
 /** The oldest are forgotten beyond this. */
