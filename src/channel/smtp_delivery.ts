@@ -75,18 +75,22 @@ class SmtpChannel implements Channel {
     const destinations = this.#isGateway
       ? [{ domain: "", recipients: job.recipients }]
       : destinationsOf(job.recipients);
-    const running = new Set<Promise<readonly Outcome[]>>();
     const errors: unknown[] = [];
-    const finished = async (): Promise<readonly Outcome[]> => await Promise.race(running);
+    const settled: Outcome[] = [];
+    const running = new Set<Promise<void>>();
     for (const destination of destinations) {
-      if (running.size >= DESTINATIONS_AT_ONCE) yield* await finished();
-      const task: Promise<readonly Outcome[]> = this.#deliverTo(destination, job, signal, errors).then((outcomes) => {
-        running.delete(task);
-        return outcomes;
-      });
+      if (running.size >= DESTINATIONS_AT_ONCE) await Promise.race(running);
+      const task: Promise<void> = this.#attempt(destination, job, signal, settled)
+        .catch((error: unknown) => void errors.push(error))
+        .then(() => void running.delete(task));
       running.add(task);
+      yield* settled.splice(0);
     }
-    while (running.size > 0) yield* await finished();
+    while (running.size > 0) {
+      await Promise.race(running);
+      yield* settled.splice(0);
+    }
+    yield* settled.splice(0);
     // Only when nothing of the job runs any more, so that no outcome comes too late.
     if (errors.length > 0) throw errors[0];
   }
@@ -95,28 +99,14 @@ class SmtpChannel implements Channel {
     await this.#pool[Symbol.asyncDispose]();
   }
 
-  /** Never rejects: what goes wrong otherwise is added to `errors`, and the recipients it concerns have no outcome. */
-  async #deliverTo(
-    destination: Destination,
-    job: Job,
-    signal: AbortSignal,
-    errors: unknown[],
-  ): Promise<readonly Outcome[]> {
-    const outcomes: Outcome[] = [];
-    try {
-      await this.#attempt(destination, job, signal, outcomes);
-    } catch (error) {
-      errors.push(error);
-    }
-    return outcomes;
-  }
-
+  /** Adds outcomes to `settled`; recipients without one when this rejects are tried again. */
   async #attempt(destination: Destination, job: Job, signal: AbortSignal, outcomes: Outcome[]): Promise<void> {
     let left = destination.recipients;
     let mayReuse = true;
     while (left.length > 0) {
       signal.throwIfAborted();
       const reached = await this.#reach(destination, mayReuse, signal);
+      if (signal.aborted && reached.kind === "connection") reached.link.connection.abort();
       signal.throwIfAborted();
       if (reached.kind === "unreachable") return this.#unreachable(destination, left, reached, outcomes);
       const { link, isFresh } = reached;

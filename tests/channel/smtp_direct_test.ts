@@ -142,3 +142,15 @@ test("direct: one destination that hangs does not hold up the others of the job"
   for await (const outcome of channel.deliver(job, new AbortController().signal)) order.push(outcome.kind);
   assert.deepEqual(order, ["delivered", "deferred"]);
 });
+
+test("direct: a job for many domains has an outcome for each, however many end at the same moment", async () => {
+  await using server = await Downstream.start();
+  const domains = Array.from({ length: 35 }, (_, index) => `d${index}.example`);
+  const zone = Object.fromEntries(
+    domains.map((domain, index) => [domain, index % 3 === 0 ? { mx: [] } : { a: ["127.0.0.1"] }]),
+  );
+  const sent = await send(zone, server.port, domains.flatMap((domain) => [`a@${domain}`, `b@${domain}`]));
+  assert.equal(sent.kinds.length, 70);
+  assert.deepEqual(sent.kinds.filter((kind) => kind === "delivered").length, 46);
+  assert.equal(server.taken.length, 23);
+});

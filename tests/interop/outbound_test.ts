@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -116,7 +116,9 @@ describe("outbound to another smtpd", () => {
     const { bytes } = await letter("dots");
     const directory = await mkdtemp(join(tmpdir(), "smtpd-lmtp-"));
     const path = join(directory, "lmtp");
+    const clients = new Set<Socket>();
     const door = createServer((client) => {
+      clients.add(client);
       const upstream = connect({ host: "127.0.0.1", port: server.port("lmtp") });
       client.on("error", () => upstream.destroy());
       upstream.on("error", () => client.destroy());
@@ -145,6 +147,8 @@ describe("outbound to another smtpd", () => {
         }
       }
     } finally {
+      // A socket whose ends were piped together may stay half open.
+      for (const client of clients) client.destroy();
       await new Promise<void>((resolve) => door.close(() => resolve()));
       await rm(directory, { recursive: true });
     }
