@@ -9,6 +9,7 @@ import { root, run } from "./tools.ts";
 
 /** What the RFCs are called in a table; one that is cited and not listed here is an error. */
 const titles: Readonly<Record<number, string>> = {
+  1035: "DNS messages",
   1870: "SIZE",
   2033: "LMTP",
   2034: "ENHANCEDSTATUSCODES",
@@ -31,15 +32,18 @@ const titles: Readonly<Record<number, string>> = {
   4155: "mbox",
   4291: "IPv6 addressing",
   4616: "AUTH PLAIN",
+  4648: "Base64",
   4954: "AUTH",
   5234: "ABNF",
   5248: "Registry of status codes",
   5321: "SMTP",
   5322: "Message format",
+  5452: "DNS against forged answers",
   5737: "Documentation addresses",
   5890: "IDNA: definitions",
   5891: "IDNA: protocol",
   6052: "NAT64 addresses",
+  6066: "TLS extensions",
   6152: "8BITMIME",
   6522: "DSN: multipart/report",
   6531: "SMTPUTF8",

@@ -25,11 +25,13 @@ export interface ChannelContext {
   readonly hostName: string;
   readonly runtime: Pick<
     Runtime,
-    "files" | "clock" | "random" | "processes" | "resolver" | "http" | "workers" | "scripts"
+    "files" | "clock" | "random" | "processes" | "network" | "resolver" | "dns" | "http" | "workers" | "scripts"
   >;
   readonly log: Log;
   /** What stores new messages for the channel of that name; undefined when there is none. */
   submitTo(channel: string): Submit | undefined;
+  /** Whether one of our own listeners is there; absent where there are none. */
+  isOwnEndpoint?(address: string, port: number): boolean;
 }
 
 /**

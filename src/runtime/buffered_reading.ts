@@ -40,6 +40,11 @@ export abstract class BufferedReading {
     return this.#ended;
   }
 
+  /** Whether bytes came that nobody has read. */
+  protected get hasQueued(): boolean {
+    return this.#queue !== undefined;
+  }
+
   /** Whether `interrupt` or a close has ended reading from our side. */
   protected get readingStopped(): boolean {
     return this.#stopped;

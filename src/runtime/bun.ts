@@ -3,6 +3,7 @@ import process from "node:process";
 import { bun } from "./bun_api.ts";
 import { bunNetwork } from "./bun_network.ts";
 import { systemClock } from "./clock.ts";
+import { systemDns } from "./dns.ts";
 import { nodeFiles } from "./node_files.ts";
 import { nodeHttp } from "./http.ts";
 import { nodeProcesses } from "./processes.ts";
@@ -20,6 +21,7 @@ export function bunRuntime(): Runtime {
     version: process.versions["bun"] ?? "",
     network: bunNetwork(),
     resolver: systemResolver(),
+    dns: systemDns(),
     http: nodeHttp(),
     files: nodeFiles(),
     processes: nodeProcesses(standardStreams(bunPipes)),

@@ -5,6 +5,7 @@
 import { setImmediate } from "node:timers";
 import { bun, type BunListener, type BunSocket, type BunSocketHandlers, type BunTlsOptions } from "./bun_api.ts";
 import { BufferedReading } from "./buffered_reading.ts";
+import { connect } from "./connect.ts";
 import { EndpointCache, ipEndpoint, listenError, transportError } from "./failures.ts";
 import { Lingering } from "./lingering.ts";
 import {
@@ -22,7 +23,7 @@ import { checkKeyPair, ParsedTlsIdentity, secureContext, shownServerName } from 
 
 /** The network as Bun offers it. */
 export function bunNetwork(): Network {
-  return { listen, tlsIdentity };
+  return { listen, connect, tlsIdentity };
 }
 
 type Socket = BunSocket<Events | undefined>;

@@ -1,6 +1,7 @@
 /** The runtime interfaces on Deno. Only the network and the standard streams differ between the runtimes. */
 import { systemClock } from "./clock.ts";
 import { denoNetwork } from "./deno_network.ts";
+import { systemDns } from "./dns.ts";
 import { nodeFiles } from "./node_files.ts";
 import { nodeHttp } from "./http.ts";
 import { nodeProcesses } from "./processes.ts";
@@ -18,6 +19,7 @@ export function denoRuntime(): Runtime {
     version: Deno.version.deno,
     network: denoNetwork(),
     resolver: systemResolver(),
+    dns: systemDns(),
     http: nodeHttp(),
     files: nodeFiles(),
     processes: nodeProcesses(standardStreams(denoPipes)),

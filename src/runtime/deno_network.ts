@@ -6,6 +6,7 @@ import { setTimeout } from "node:timers/promises";
 import type { SecureContext } from "node:tls";
 import { BufferedReading } from "./buffered_reading.ts";
 import { TlsChannel, writeAll } from "./deno_tls.ts";
+import { connect } from "./connect.ts";
 import { EndpointCache, ipEndpoint, listenError, transportError } from "./failures.ts";
 import { Lingering } from "./lingering.ts";
 import { ReadBuffer } from "./read_buffer.ts";
@@ -24,7 +25,7 @@ import { checkKeyPair, ParsedTlsIdentity, secureContext } from "./tls_identity.t
 
 /** The network as Deno offers it. */
 export function denoNetwork(): Network {
-  return { listen, tlsIdentity };
+  return { listen, connect, tlsIdentity };
 }
 
 function tlsIdentity(pair: TlsKeyPair): TlsIdentity {

@@ -9,6 +9,7 @@ export interface Runtime {
   readonly version: string;
   readonly network: Network;
   readonly resolver: Resolver;
+  readonly dns: Dns;
   readonly http: Http;
   readonly files: Files;
   readonly processes: Processes;
@@ -115,8 +116,34 @@ export interface Listening extends AsyncDisposable {
 export interface Network {
   /** Rejects with `TransportError`, `code` being `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, … */
   listen(options: ListenOptions, accept: (transport: Transport) => void): Promise<Listening>;
+  /** Opens a connection. Rejects with `TransportError`, `code` being `ECONNREFUSED`, `ETIMEDOUT`, …, or with the signal's reason. */
+  connect(endpoint: Endpoint, options: ConnectOptions): Promise<ClientTransport>;
   /** Parses and checks a key pair; throws `TlsIdentityError` when it cannot be used. */
   tlsIdentity(pair: TlsKeyPair): TlsIdentity;
+}
+
+export interface ConnectOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** A connection that we opened. */
+export interface ClientTransport extends Omit<Transport, "startTls"> {
+  /**
+   * Client side handshake. Plain bytes that have arrived and were not read make it fail (RFC 3207 §4.2), and nothing that
+   * came in plain text is ever returned by a later `read`. No `read` may be pending. Rejects with `TransportError`.
+   */
+  secure(options: ClientTls): Promise<TlsInfo>;
+}
+
+export interface ClientTls {
+  /** The host's name or address: asked for, and what the certificate must be for when it is verified. */
+  readonly serverName: string;
+  readonly verify: boolean;
+  /** PEM texts of authorities to trust in place of the system's. */
+  readonly authorities?: string;
+  /** Shown when the server asks who we are. */
+  readonly identity?: TlsKeyPair;
 }
 
 /** A key pair cannot be used. `field` says which half to look at. */
@@ -132,6 +159,23 @@ export class TlsIdentityError extends Error {
 export interface Resolver {
   /** IPv4 and IPv6 addresses of a host, the preferred first, never none. Rejects with `TransportError`. */
   addresses(host: string): Promise<readonly string[]>;
+}
+
+/** Records as the DNS has them, whatever this machine's hosts file says. Names are in ASCII. */
+export interface Dns {
+  /** In no order; none when the domain exists without. Rejects with `TransportError`: see `addresses`. */
+  mailExchangers(domain: string): Promise<readonly MailExchanger[]>;
+  /**
+   * IPv6 and IPv4 addresses, none when the host exists without. Rejects with `TransportError`: `ENOTFOUND` when there is no
+   * such name; any other code means that nobody could tell.
+   */
+  addresses(host: string): Promise<readonly string[]>;
+}
+
+export interface MailExchanger {
+  readonly preference: number;
+  /** "" for the root, with which a domain says that it takes no mail (RFC 7505). */
+  readonly host: string;
 }
 
 export interface Http {

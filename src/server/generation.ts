@@ -143,12 +143,21 @@ async function openChannel(options: GenerationOptions, config: ChannelConfig): P
       const isKnown = options.config.channels.some(({ name }) => name === channel);
       return isKnown ? submitter(channel, options) : undefined;
     },
+    isOwnEndpoint: (address, port) =>
+      options.config.listeners.some((listener) =>
+        listener.port === port && (address === listener.listenIp || isOfThisHost(address))
+      ),
   };
   try {
     return await definition.open(config.options, context);
   } catch (error) {
     throw new StartError(`Cannot open channel "${config.name}": ${messageOf(error)}`, "system", error);
   }
+}
+
+/** Loopback and unspecified addresses, of which a listener of any address has some. */
+function isOfThisHost(address: string): boolean {
+  return /^(?:127\.|0\.|::1?$|0:0:0:0:0:0:0:[01]$|::ffff:127\.)/iu.test(address);
 }
 
 async function tlsIdentity(listener: ListenerConfig, runtime: Runtime): Promise<TlsIdentity | undefined> {

@@ -40,3 +40,27 @@ export const MAX_RECEIVED_HOPS = 100;
 export const COMMAND_TIMEOUT_MS = 5 * 60_000;
 /** RFC 5321 §4.5.3.2.5 has 3 minutes for the client's side of a data block; we wait as long for the next piece. */
 export const DATA_TIMEOUT_MS = 3 * 60_000;
+
+/** RFC 5321 §4.5.3.1.5 has 512 octets for a line of a reply; some servers put long explanations and links there. */
+export const MAX_REPLY_LINE_OCTETS = 2048;
+/** Lines of one reply: the longest EHLO replies have some thirty. Who goes on is babbling. */
+export const MAX_REPLY_LINES = 100;
+/** Commands in one pipelined batch, so that the peer's replies to it fit into any socket's buffer (RFC 2920 §3.1). */
+export const MAX_PIPELINED_COMMANDS = 50;
+/** Octets of one BDAT chunk of ours, which are held in memory. */
+export const CHUNK_OCTETS = 64 * 1024;
+/** Chunks sent ahead of their replies. */
+export const MAX_PIPELINED_CHUNKS = 8;
+/** Challenges of one AUTH exchange: no mechanism has more than three. */
+export const MAX_AUTH_CHALLENGES = 5;
+
+/** RFC 5321 §4.5.3.2.1, §4.5.3.2.2, §4.5.3.2.3: the client waits at least 5 minutes for the greeting, MAIL and RCPT. */
+export const REPLY_TIMEOUT_MS = 5 * 60_000;
+/** RFC 5321 §4.5.3.2.4. */
+export const DATA_REPLY_TIMEOUT_MS = 2 * 60_000;
+/** RFC 5321 §4.5.3.2.5: for the peer to take a block of the data. */
+export const DATA_BLOCK_TIMEOUT_MS = 3 * 60_000;
+/** RFC 5321 §4.5.3.2.6: long, because giving up here makes a second copy of the message. */
+export const DATA_END_TIMEOUT_MS = 10 * 60_000;
+/** Nothing depends on the reply to QUIT. */
+export const QUIT_TIMEOUT_MS = 5_000;

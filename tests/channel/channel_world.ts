@@ -7,10 +7,12 @@ import process from "node:process";
 import { promisify } from "node:util";
 import type { ChannelContext, Job } from "../../src/channel/channel.ts";
 import { silentLog } from "../../src/observe/log.ts";
+import { systemDns } from "../../src/runtime/dns.ts";
 import { nodeHttp } from "../../src/runtime/http.ts";
 import { nodeFiles } from "../../src/runtime/node_files.ts";
+import { connect } from "../../src/runtime/connect.ts";
 import { systemResolver } from "../../src/runtime/resolver.ts";
-import type { Files, Processes, ProcessIdentity, SpawnOptions } from "../../src/runtime/runtime.ts";
+import type { Files, Network, Processes, ProcessIdentity, SpawnOptions } from "../../src/runtime/runtime.ts";
 import { scriptProcesses } from "../../src/runtime/script_processes.ts";
 import { scriptThreads } from "../../src/runtime/script_threads.ts";
 import { spawnProcess } from "../../src/runtime/spawn.ts";
@@ -73,6 +75,14 @@ export function jobFor(recipients: readonly string[], content = "Subject: Hi\r\n
   };
 }
 
+/** Channels open connections; none listens. */
+function systemNetwork(): Network {
+  const never = (): never => {
+    throw new Error("No channel listens");
+  };
+  return { connect, listen: never, tlsIdentity: never };
+}
+
 /** A context on this machine's files; `changes` replaces some of the operations. */
 export function contextOf(changes: Partial<Files> = {}, processes: Partial<Processes> = {}): ChannelContext {
   let counter = 0;
@@ -84,6 +94,8 @@ export function contextOf(changes: Partial<Files> = {}, processes: Partial<Proce
     runtime: {
       files: { ...nodeFiles(), ...changes },
       resolver: systemResolver(),
+      dns: systemDns(),
+      network: systemNetwork(),
       http: nodeHttp(),
       workers: webWorkers(),
       scripts: process.versions["bun"] === undefined ? scriptProcesses() : scriptThreads(),

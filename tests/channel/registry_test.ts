@@ -5,16 +5,8 @@ import * as v from "valibot";
 import { channelTypes } from "../../src/channel/registry.ts";
 
 test("registry: each type is found by its own name and says what it is for in one sentence", () => {
-  assert.deepEqual([...channelTypes.keys()].sort(), [
-    "directory",
-    "discard",
-    "maildir",
-    "mbox",
-    "pipe",
-    "script",
-    "stdio",
-    "webhook",
-  ]);
+  const names = ["directory", "discard", "lmtp", "maildir", "mbox", "pipe", "script", "smtp", "stdio", "webhook"];
+  assert.deepEqual([...channelTypes.keys()].sort(), names);
   for (const [name, definition] of channelTypes) {
     assert.equal(definition.type, name);
     assert.match(definition.summary, /^[A-Z][^\n]*\.$/);
@@ -25,11 +17,13 @@ test("registry: each type is found by its own name and says what it is for in on
 const LEAST: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   directory: { path: "/var/drop" },
   discard: {},
+  lmtp: { host: "store.example.com" },
   maildir: { path: "/var/mail/box" },
   mbox: { path: "/var/mail/box" },
   pipe: { command: ["/bin/cat"] },
   script: { module: "/etc/smtpd/worker.ts" },
   webhook: { url: "https://app.example.com/inbound" },
+  smtp: {},
 };
 
 test("registry: unknown options are refused, and so is one that is needed and missing or empty", () => {

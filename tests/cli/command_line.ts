@@ -23,6 +23,7 @@ export function commandLine(args: readonly string[], world: World = {}) {
     version: "0.0.0",
     network: absent as Runtime["network"],
     resolver: absent as Runtime["resolver"],
+    dns: absent as Runtime["dns"],
     http: absent as Runtime["http"],
     files: {
       ...absent,

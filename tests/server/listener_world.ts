@@ -79,6 +79,7 @@ export class World implements AsyncDisposable {
         const close = () => Promise.resolve();
         return Promise.resolve({ local: { kind: "unknown" }, close, [Symbol.asyncDispose]: close });
       },
+      connect: () => Promise.reject(new Error("Nobody connects from here")),
       tlsIdentity: () => ({ kind: "tls-identity", notAfterMs: Infinity }),
     };
     const listener: ListenerConfig = {
