@@ -6,7 +6,6 @@
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import * as v from "valibot";
-import { DEFAULT_MAX_ERRORS, DEFAULT_MAX_MESSAGE_SIZE_BYTES, DEFAULT_MAX_RECIPIENTS } from "../smtp/limits.ts";
 import { bindingEntries } from "./binding_schema.ts";
 import {
   durationOption,
@@ -20,13 +19,13 @@ import {
 } from "./option.ts";
 import { routingTest } from "./routing_test.ts";
 import { rateLimitOption } from "./rate_limit.ts";
+import { sessionEntries } from "./session_schema.ts";
 import { slaveEntries } from "./slave_schema.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-const KIB = 1024;
 const GIB = 1024 ** 3;
 
 /** Keys that people coming from elsewhere write, lower case without `_` and `-`. Case and underscores alone need no entry. */
@@ -146,14 +145,7 @@ function listener(lowestPort: number) {
     name,
     description,
     tags,
-    protocol: v.optional(
-      v.pipe(
-        v.picklist(["smtp", "lmtp"]),
-        v.description("smtp, or lmtp (RFC 2033: one reply for each recipient)."),
-        v.examples(["lmtp"]),
-      ),
-      "smtp",
-    ),
+    ...sessionEntries,
     listen_ip: v.optional(v.pipe(
       v.string(),
       v.check((text) => isIP(text) !== 0, "must be an IPv4 or IPv6 address, such as 127.0.0.1 or ::1"),
@@ -164,35 +156,9 @@ function listener(lowestPort: number) {
     host_name: v.optional(
       hostName("Name in banner, greeting and Received. Absent: the host_name of the configuration."),
     ),
-    banner: v.optional(v.pipe(
-      v.string(),
-      v.regex(/^[ -~]{1,400}$/u, "must be 1 to 400 ASCII characters on one line"),
-      v.description("Text of the 220 line behind the host name. Absent: ESMTP or LMTP with the program's name."),
-      v.examples(["ESMTP Example Ltd"]),
-    )),
     max_concurrency: v.optional(
       integerOption("Clients connected at one time; one more gets 421 4.3.2.", 1, 1_000_000, 50),
       200,
-    ),
-    session_max_messages: v.optional(
-      integerOption("Messages in one session; one more gets 451 4.5.3. Absent: any number.", 1, 1_000_000_000, 4),
-    ),
-    // An hour is far more than a mail client or a relay needs, and an end to those who only hold connections open.
-    session_timeout: v.optional(
-      durationOption("How long a client may be connected in all.", "1h", { minimum: SECOND, maximum: 7 * DAY }),
-      "1h",
-    ),
-    max_message_size: v.optional(
-      sizeOption("Largest message.", "25MiB", { minimum: KIB, maximum: 4 * GIB }),
-      DEFAULT_MAX_MESSAGE_SIZE_BYTES,
-    ),
-    max_recipients: v.optional(
-      integerOption("Recipients of one message; RFC 5321 §4.5.3.1.8 wants at least 100.", 1, 1_000_000, 1000),
-      DEFAULT_MAX_RECIPIENTS,
-    ),
-    max_errors: v.optional(
-      integerOption("Erroneous commands before the session ends with 421.", 1, 1_000_000, 20),
-      DEFAULT_MAX_ERRORS,
     ),
     line_endings: v.optional(
       v.pipe(

@@ -3,50 +3,13 @@
  * they become. It must not know of other keys of a channel, nor how a session is served.
  */
 import * as v from "valibot";
-import { DEFAULT_MAX_ERRORS, DEFAULT_MAX_MESSAGE_SIZE_BYTES, DEFAULT_MAX_RECIPIENTS } from "../smtp/limits.ts";
 import type { SlaveConfig } from "./config.ts";
-import { durationOption, integerOption, pathOption, sizeOption } from "./option.ts";
-
-const SECOND = 1000;
-const DAY = 24 * 3600 * SECOND;
-const KIB = 1024;
-const GIB = 1024 ** 3;
+import { sessionEntries } from "./session_schema.ts";
+import { pathOption } from "./option.ts";
 
 /** The defaults are those of a listener. */
 const slave = v.strictObject({
-  protocol: v.optional(
-    v.pipe(
-      v.picklist(["smtp", "lmtp"]),
-      v.description("smtp, or lmtp (RFC 2033: one reply for each recipient)."),
-      v.examples(["lmtp"]),
-    ),
-    "smtp",
-  ),
-  banner: v.optional(v.pipe(
-    v.string(),
-    v.regex(/^[ -~]{1,400}$/u, "must be 1 to 400 ASCII characters on one line"),
-    v.description("Text of the 220 line behind the host name. Absent: ESMTP or LMTP with the program's name."),
-    v.examples(["ESMTP Example Ltd"]),
-  )),
-  session_max_messages: v.optional(
-    integerOption("Messages in one session; one more gets 451 4.5.3. Absent: any number.", 1, 1_000_000_000, 4),
-  ),
-  session_timeout: v.optional(
-    durationOption("How long a session may last in all.", "1h", { minimum: SECOND, maximum: 7 * DAY }),
-    "1h",
-  ),
-  max_message_size: v.optional(
-    sizeOption("Largest message.", "25MiB", { minimum: KIB, maximum: 4 * GIB }),
-    DEFAULT_MAX_MESSAGE_SIZE_BYTES,
-  ),
-  max_recipients: v.optional(
-    integerOption("Recipients of one message; RFC 5321 §4.5.3.1.8 wants at least 100.", 1, 1_000_000, 1000),
-    DEFAULT_MAX_RECIPIENTS,
-  ),
-  max_errors: v.optional(
-    integerOption("Erroneous commands before the session ends with 421.", 1, 1_000_000, 20),
-    DEFAULT_MAX_ERRORS,
-  ),
+  ...sessionEntries,
   tls: v.optional(
     v.pipe(
       v.picklist(["off", "required"]),
